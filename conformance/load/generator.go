@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// shot is one measurement: how many requests were answered with 200, how fast.
+type shot struct {
+	rate     float64 // answered requests a second
+	p50, p99 time.Duration
+	bad      int64 // answers other than 200
+}
+
+// fire keeps connections busy with one request each, TLS keep-alive, no pause,
+// for the given time after a warm-up of a fifth of it. The requests are
+// rendered beforehand and dealt out in turn, so that the generator costs as
+// little as it can: it shares its core with PostgreSQL.
+func fire(ctx context.Context, address string, config *tls.Config, requests [][]byte, connections int, length time.Duration) (shot, error) {
+	var (
+		next, good, bad atomic.Int64
+		measuring       atomic.Bool
+		wait            sync.WaitGroup
+		failure         = make(chan error, connections)
+		latencies       = make([][]time.Duration, connections)
+	)
+	ctx, stop := context.WithTimeout(ctx, length+length/5)
+	defer stop()
+	for c := range connections {
+		conn, err := tls.Dial("tcp", address, config)
+		if err != nil {
+			stop()
+			wait.Wait()
+			return shot{}, fmt.Errorf("dial %s: %w", address, err)
+		}
+		wait.Go(func() {
+			defer func() { _ = conn.Close() }()
+			reader := bufio.NewReaderSize(conn, 16<<10)
+			var response fasthttp.Response
+			for ctx.Err() == nil {
+				request := requests[int(next.Add(1))%len(requests)]
+				sent := time.Now()
+				if _, err := conn.Write(request); err != nil {
+					failure <- err
+					return
+				}
+				if err := response.Read(reader); err != nil {
+					failure <- err
+					return
+				}
+				if !measuring.Load() {
+					continue
+				}
+				if response.StatusCode() == fasthttp.StatusOK {
+					good.Add(1)
+					latencies[c] = append(latencies[c], time.Since(sent))
+				} else {
+					bad.Add(1)
+				}
+			}
+		})
+	}
+	time.Sleep(length / 5)
+	measuring.Store(true)
+	began := time.Now()
+	<-ctx.Done()
+	measuring.Store(false)
+	took := time.Since(began)
+	wait.Wait()
+	select {
+	case err := <-failure:
+		return shot{}, err
+	default:
+	}
+	all := slices.Concat(latencies...)
+	slices.Sort(all)
+	s := shot{rate: float64(good.Load()) / took.Seconds(), bad: bad.Load()}
+	if len(all) > 0 {
+		s.p50, s.p99 = all[len(all)/2], all[len(all)*99/100]
+	}
+	return s, nil
+}
+
+// maxRefused is how often a connection of once asks again after 503.
+const maxRefused = 5
+
+// once has each request answered with 200 one time; after 503 it is sent again.
+func once(ctx context.Context, address string, config *tls.Config, requests [][]byte, connections int) error {
+	var next atomic.Int64
+	var wait sync.WaitGroup
+	failure := make(chan error, connections)
+	for range connections {
+		wait.Go(func() {
+			failure <- func() error {
+				conn, err := tls.Dial("tcp", address, config)
+				if err != nil {
+					return err
+				}
+				defer func() { _ = conn.Close() }()
+				reader := bufio.NewReaderSize(conn, 16<<10)
+				var response fasthttp.Response
+				refused := 0
+				for at := next.Add(1) - 1; at < int64(len(requests)) && ctx.Err() == nil; {
+					if _, err := conn.Write(requests[at]); err != nil {
+						return err
+					}
+					if err := response.Read(reader); err != nil {
+						return err
+					}
+					switch status := response.StatusCode(); {
+					case status == fasthttp.StatusOK:
+						at = next.Add(1) - 1
+					case status == fasthttp.StatusServiceUnavailable && refused < maxRefused:
+						refused++ // a disk that has stalled: the same again, as a client does
+						time.Sleep(time.Second)
+					default:
+						return fmt.Errorf("status %d: %s", response.StatusCode(), response.Body())
+					}
+				}
+				return ctx.Err()
+			}()
+		})
+	}
+	wait.Wait()
+	close(failure)
+	for err := range failure {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,3 @@
+module github.com/marque-id/marque/sdks/go
+
+go 1.26

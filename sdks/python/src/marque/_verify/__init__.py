@@ -1,0 +1,1 @@
+"""Verification of tokens: strict JOSE, cached keys, claims. Imports `cryptography`."""
