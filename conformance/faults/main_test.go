@@ -33,6 +33,13 @@ var built struct {
 }
 
 func TestMain(m *testing.M) {
+	if os.Getenv(apartVariable) != "" {
+		if err := callApart(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	flag.Parse()
 	if *full {
 		fmt.Printf(rowFormat, "fault", "database", "", "figure", "target")

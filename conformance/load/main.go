@@ -30,7 +30,7 @@ func main() {
 	flag.IntVar(&b.rounds, "rounds", 3, "pairs of runs; medians are printed")
 	flag.DurationVar(&b.length, "length", 5*time.Second, "length of one run")
 	flag.IntVar(&b.accounts, "accounts", 10_000, "accounts for the memory figure")
-	flag.StringVar(&b.part, "part", "", "measure one part only: limits, stop or scale")
+	flag.StringVar(&b.part, "part", "", "measure one part only: limits, rooms, stop or scale")
 	flag.StringVar(&b.only, "database", "", "measure on one database only: SQLite or PostgreSQL")
 	flag.IntVar(&b.fleetSize, "fleet", 1_000_000, "accounts for the figures of scale")
 	flag.IntVar(&b.cache, "cache", 1_000_000, "cache.accounts for the figures of scale")
@@ -102,7 +102,7 @@ func (b *bench) run(ctx context.Context) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context, *postgres.Cluster) error
-	}{{"limits", b.beside}, {"stop", b.stopping}, {"scale", b.scaling}} {
+	}{{"limits", b.beside}, {"rooms", b.rooms}, {"stop", b.stopping}, {"scale", b.scaling}} {
 		if b.part != "" && b.part != part.name {
 			continue
 		}

@@ -56,7 +56,7 @@ func (a *App) wire(deps Deps) (*fiber.App, error) {
 	if err != nil {
 		return nil, err
 	}
-	gate := limit.NewGate(deps.Clock, placesPerProcessor*runtime.GOMAXPROCS(0))
+	gate := limit.NewGate(deps.Clock, placesPerProcessor*runtime.GOMAXPROCS(0), limit.NewLateness().Since)
 	a.metrics.Counter("marque_overload_refusals_total", "Token requests that were refused because there were more than can be worked on.",
 		func() float64 { return float64(gate.Refused()) })
 	a.metrics.Gauge("marque_overload_waiting", "Token requests that wait until they can be worked on.",

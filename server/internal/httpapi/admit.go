@@ -22,7 +22,7 @@ func (s *server) signIn(c *fiber.Ctx, next fiber.Handler) error {
 	}
 	if issues(e) {
 		if err := s.Gate.Enter(); err != nil {
-			k.seen.operation = e.ID
+			k.seen.operation, k.seen.held = e.ID, true
 			return err
 		}
 		defer s.Gate.Leave()

@@ -13,6 +13,7 @@ type seen struct {
 	client    string // who has proved to be the client, at the token endpoint
 	code      string // of the fault that was answered
 	chained   bool   // the request has come through the chain, and so through observe
+	held      bool   // the gate has refused it, and its answer is to be held back
 }
 
 // observe tells of each answer, after it was made and before it is sent.
@@ -22,6 +23,9 @@ func (s *server) observe(app *fiber.App) {
 	server.Handler = func(c *fasthttp.RequestCtx) {
 		next(c)
 		if k, ok := c.UserValue(callKey{}).(*call); ok {
+			if k.seen.held {
+				s.Gate.Hold()
+			}
 			s.done(c, k)
 		}
 	}

@@ -101,7 +101,7 @@ func newWorldOn(t testing.TB, o store.Options, r rates, more ...func(*Deps, *fee
 	must(t, err)
 	w.keys, w.endpoint = keys, endpoint
 	dir := directory.New(st, keys, w.clock)
-	w.gate = limit.NewGate(clock.System(), places)
+	w.gate = limit.NewGate(clock.System(), places, limit.NewLateness().Since)
 	w.app, err = New(Deps{
 		Issuer: testIssuer, Clock: w.clock, Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError})), Keys: keys,
 		Tokens: token.NewService(checker), Checker: checker, Grants: endpoint, Directory: dir, Feed: w.feed,

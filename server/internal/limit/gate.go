@@ -15,7 +15,7 @@ const (
 	// is younger than that: a fleet that restarts is served, a little later.
 	burst = 100 * time.Millisecond
 	// standing is how long they may have to wait in a crowd that stays.
-	standing = 5 * time.Millisecond
+	standing = time.Millisecond
 	// lookAgain is how often all places are tried again while a crowd stays.
 	lookAgain = 10 * time.Second
 )
@@ -27,8 +27,9 @@ var ErrOverloaded = errors.New("limit: overloaded")
 // admitted are served about as fast as ever however many there are. The others
 // wait for their turn, first come, first served, but not for long: who stands
 // in a queue that never empties only makes all others late. That is controlled
-// delay (Nichols and Jacobson, "Controlling Queue Delay", 2012) with the target
-// and the interval of that paper, and refusals in place of drops.
+// delay (Nichols and Jacobson, "Controlling Queue Delay", 2012) with the
+// interval of that paper, a target for a machine instead of a network, and
+// refusals in place of drops.
 //
 // All places together are for throughput: so many share a commit. In a crowd
 // that stays, fewer are worked on at a time, since each of them waits for all
@@ -36,12 +37,15 @@ var ErrOverloaded = errors.New("limit: overloaded")
 type Gate struct {
 	clock  clock.Clock
 	places int
+	hold   holding
 
 	mu      sync.Mutex
 	busy    int
 	queue   list.List // of *waiter, oldest first
 	crowded time.Time // since when somebody has to wait, again and again
 	waited  time.Time // when somebody had to wait last
+	trying  bool      // all places in a crowd that stays
+	tried   time.Time // when that was begun last, or the crowd
 	refused int64
 }
 
@@ -50,14 +54,15 @@ type waiter struct {
 	admitted chan bool // told once, and then no more in the queue
 }
 
-// NewGate makes a gate through which as many may pass at a time.
-func NewGate(clk clock.Clock, places int) *Gate {
-	return &Gate{clock: clk, places: max(1, places)}
+// NewGate makes a gate through which as many may pass at a time. late tells how
+// late the process was since it was last asked (see [Lateness]).
+func NewGate(clk clock.Clock, places int, late func() time.Duration) *Gate {
+	return &Gate{clock: clk, places: max(1, places), hold: holding{clock: clk, late: late, span: burst}}
 }
 
 // Enter waits for a place, which the caller gives back with Leave. It fails
-// with Unavailable when there are more requests than can be worked on; that
-// takes a fifth of a second at most.
+// with Unavailable when there are more requests than can be worked on, after a
+// tenth of a second at most. The answer to who is refused is held back with Hold.
 func (g *Gate) Enter() error {
 	g.mu.Lock()
 	now := g.clock.Now()
@@ -67,13 +72,16 @@ func (g *Gate) Enter() error {
 		return nil
 	}
 	if now.Sub(g.waited) >= burst {
-		g.crowded = now
+		g.crowded, g.tried, g.trying = now, now, false
 	}
 	g.waited = now
+	if g.busy >= g.places {
+		g.trying = false
+	}
 	if g.stays(now) && g.queue.Len() > g.places/4 {
 		g.refused++
 		g.mu.Unlock()
-		return g.turnAway()
+		return fault.Unavailable(ErrOverloaded)
 	}
 	w := &waiter{since: now, admitted: make(chan bool, 1)}
 	at := g.queue.PushBack(w)
@@ -92,7 +100,7 @@ func (g *Gate) Enter() error {
 			return nil
 		}
 	}
-	return g.turnAway()
+	return fault.Unavailable(ErrOverloaded)
 }
 
 // giveUp takes a waiter out of the queue, unless it is admitted in this very
@@ -111,12 +119,9 @@ func (g *Gate) giveUp(at *list.Element, w *waiter) (admitted bool) {
 	return false
 }
 
-// turnAway refuses, but not at once: who comes again without a pause would
-// otherwise be refused as fast as the machine can, and it could do nothing else.
-func (g *Gate) turnAway() error {
-	<-g.clock.After(burst)
-	return fault.Unavailable(ErrOverloaded)
-}
+// Hold holds back the answer to a refused request. It may be called from
+// anywhere, best where little else is held with it.
+func (g *Gate) Hold() { g.hold.back() }
 
 // Leave gives the place back: to those who have waited longest and not too long.
 func (g *Gate) Leave() {
@@ -154,12 +159,20 @@ func (g *Gate) patience(now time.Time) time.Duration {
 	return burst
 }
 
-// open is how many of the places may be taken. The caller holds mu.
+// open is how many of the places may be taken. All of them may be tried now and
+// then, until somebody has to wait all the same: the crowd may have become one
+// that they can serve. The caller holds mu.
 func (g *Gate) open(now time.Time) int {
-	if g.stays(now) && now.Sub(g.crowded)%lookAgain >= burst {
-		return max(1, g.places*3/8)
+	if !g.stays(now) {
+		return g.places
 	}
-	return g.places
+	if now.Sub(g.tried) >= lookAgain {
+		g.trying, g.tried = true, now
+	}
+	if g.trying {
+		return g.places
+	}
+	return max(1, g.places*3/16)
 }
 
 // Refused is how many were refused so far.

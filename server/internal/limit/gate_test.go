@@ -1,6 +1,7 @@
 package limit_test
 
 import (
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -57,11 +58,16 @@ func after(d time.Duration) { <-clock.System().After(d) }
 
 const ms = time.Millisecond
 
+// newGate makes a gate of a process that is never late.
+func newGate(places int) *limit.Gate {
+	return limit.NewGate(clock.System(), places, func() time.Duration { return 0 })
+}
+
 func TestGateServesABurstInOrder(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		defer after(time.Second) // until all have been told
-		c := &crowd{gate: limit.NewGate(clock.System(), 2)}
+		c := &crowd{gate: newGate(2)}
 		c.come(6)
 		c.expect(t, "at once", 2, 0)
 		for done := range 4 {
@@ -83,7 +89,7 @@ func TestGateRefusesWhomABurstLeavesTooLate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		defer after(time.Second) // until all have been told
-		c := &crowd{gate: limit.NewGate(clock.System(), 1)}
+		c := &crowd{gate: newGate(1)}
 		c.come(3)
 		after(99 * ms)
 		if c.gate.Refused() != 0 || c.gate.Waiting() != 2 {
@@ -94,16 +100,14 @@ func TestGateRefusesWhomABurstLeavesTooLate(t *testing.T) {
 		if c.gate.Refused() != 2 || c.gate.Waiting() != 0 {
 			t.Errorf("after 100 ms %d are refused and %d wait", c.gate.Refused(), c.gate.Waiting())
 		}
-		c.expect(t, "before they are told", 1, 0)
-		after(100 * ms) // who is refused is kept for a moment
-		c.expect(t, "after they are told", 1, 2)
+		c.expect(t, "after 100 ms", 1, 2)
 	})
 }
 
 // flood sends three requests each millisecond, of which one can be served, for
 // a second, and tells how long the admitted had to wait once the crowd stayed.
 func flood(t *testing.T, places int) (admitted int, slowest time.Duration) {
-	gate := limit.NewGate(clock.System(), places)
+	gate := newGate(places)
 	began := clock.System().Now()
 	var mu sync.Mutex
 	var working []time.Time
@@ -163,7 +167,7 @@ func TestGateIsPatientAgainOnceTheCrowdIsGone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		defer after(time.Second) // until all have been told
-		c := &crowd{gate: limit.NewGate(clock.System(), 1)}
+		c := &crowd{gate: newGate(1)}
 		c.come(2)
 		after(100 * ms)
 		synctest.Wait() // the one that waited gives up in this very moment: let it be first
@@ -185,7 +189,7 @@ func TestGateOpensFewerPlacesWhileACrowdStays(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		defer after(time.Second) // until all have been told
-		gate := limit.NewGate(clock.System(), 16)
+		gate := newGate(16)
 		for range 16 {
 			if err := gate.Enter(); err != nil {
 				t.Fatal(err)
@@ -199,13 +203,13 @@ func TestGateOpensFewerPlacesWhileACrowdStays(t *testing.T) {
 			}
 		}
 		crowd()
-		for range 10 { // 6 of 16 places are open, so nobody gets these
+		for range 13 { // 3 of 16 places are open, so nobody gets these
 			gate.Leave()
 		}
 		go func() { _ = gate.Enter() }()
 		synctest.Wait()
 		if n := gate.Waiting(); n != 1 {
-			t.Errorf("%d wait, want one: 6 work, and no more may", n)
+			t.Errorf("%d wait, want one: 3 work, and no more may", n)
 		}
 		gate.Leave()
 		synctest.Wait()
@@ -217,6 +221,103 @@ func TestGateOpensFewerPlacesWhileACrowdStays(t *testing.T) {
 			if err := gate.Enter(); err != nil {
 				t.Errorf("after the crowd: %v", err)
 			}
+		}
+	})
+}
+
+func TestGateTriesAllPlacesNowAndThenWhileACrowdStays(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		defer after(time.Second) // until all have been told
+		gate := newGate(16)
+		busy := 0
+		// In each moment one leaves and three come; how many work, in the end.
+		crowd := func(moments int) int {
+			for range moments {
+				if busy > 0 {
+					gate.Leave()
+					busy--
+				}
+				admitted := make(chan bool, 3)
+				for range 3 {
+					go func() { admitted <- gate.Enter() == nil }()
+				}
+				after(10 * ms)
+				synctest.Wait()
+				for len(admitted) > 0 {
+					if <-admitted {
+						busy++
+					}
+				}
+			}
+			return busy
+		}
+		crowd(900)
+		for busy > 3 {
+			gate.Leave()
+			busy--
+		}
+		if n := crowd(20); n > 3 {
+			t.Errorf("%d work in a crowd that stays, want 3", n)
+		}
+		if n := crowd(90); n <= 3 {
+			t.Errorf("%d work after ten seconds, want that all 16 places were tried", n)
+		}
+	})
+}
+
+// held is how long each of n refusals is held back that come at the same time.
+func held(gate *limit.Gate, n int) (spans []time.Duration) {
+	var mu sync.Mutex
+	var wait sync.WaitGroup
+	came := clock.System().Now()
+	for range n {
+		wait.Go(func() {
+			gate.Hold()
+			mu.Lock()
+			defer mu.Unlock()
+			spans = append(spans, clock.System().Since(came))
+		})
+	}
+	wait.Wait()
+	return spans
+}
+
+func TestRefusalsAreHeldBackEachForAnotherTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		gate := newGate(1)
+		seen := map[time.Duration]bool{}
+		for _, span := range held(gate, 100) {
+			seen[span/(10*ms)] = true
+			if span < 50*ms || span > 150*ms {
+				t.Errorf("held back for %v, want about a tenth of a second", span)
+			}
+		}
+		if len(seen) < 5 {
+			t.Errorf("held back for %d different spans: they will all come again at once", len(seen))
+		}
+	})
+}
+
+func TestRefusalsAreHeldBackLongerWhileTheProcessIsLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		late := 5 * ms
+		gate := limit.NewGate(clock.System(), 1, func() time.Duration { return late })
+		for range 30 {
+			held(gate, 1)
+		}
+		longest := slices.Max(held(gate, 100))
+		if longest < 500*ms || longest > 900*ms {
+			t.Errorf("held back for up to %v by a process that is late, want up to 0.8 s", longest)
+		}
+		late = 0
+		for range 100 {
+			held(gate, 1)
+		}
+		if longest := slices.Max(held(gate, 100)); longest > 150*ms {
+			t.Errorf("held back for up to %v once the process is no longer late", longest)
 		}
 	})
 }
