@@ -28,7 +28,7 @@ type caller struct {
 	Address     string
 	Authority   []byte // PEM
 	Requests    [][]byte
-	Connections int
+	Connections int // none: it asks nothing, and is as busy as if it did
 	Rate        float64
 	Length      time.Duration
 }
@@ -89,6 +89,11 @@ func callApart() error {
 	s := &server.Server{
 		Address: c.Address,
 		TLS:     &tls.Config{RootCAs: roots, ServerName: "localhost", NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS13},
+	}
+	if c.Connections == 0 {
+		for began := time.Now(); time.Since(began) < c.Length; {
+		}
+		return json.NewEncoder(os.Stdout).Encode(shotsApart{})
 	}
 	result, err := fire(context.Background(), s, c.Requests, c.Connections, c.Rate, c.Length)
 	if err != nil {
