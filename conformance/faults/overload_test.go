@@ -46,7 +46,7 @@ func TestOverload(t *testing.T) {
 		capacity := float64(len(closed.ok)) / inFull(5.0, 1.0)
 
 		// together lets the few ask while a crowd of so many does.
-		together := func(connections int) (of, few *shots) {
+		together := func(connections int, length time.Duration) (of, few *shots) {
 			shaking := inFull(3*time.Second, 100*time.Millisecond) // hands, with all of the crowd
 			var errs [2]error
 			var both sync.WaitGroup
@@ -61,11 +61,11 @@ func TestOverload(t *testing.T) {
 			must(t, errors.Join(errs[:]...))
 			return of, few
 		}
-		_, idle := together(0)
+		_, idle := together(0, inFull(8*time.Second, time.Second))
 		if !closed.only(200) || !idle.only(200) {
 			t.Fatalf("before the fault: %v; %v", closed, idle)
 		}
-		over, admitted := together(inFull(1500, 100))
+		over, admitted := together(inFull(1500, 100), length)
 		_, peak := memory(t, s)
 		for _, answers := range []*shots{over, admitted} {
 			if !answers.only(http.StatusOK, http.StatusTooManyRequests, http.StatusServiceUnavailable) || answers.unsaid > 0 {
