@@ -3,8 +3,6 @@ package faults
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,8 +41,8 @@ type shotsApart struct {
 
 // fireApart is fire in a process of its own, with the niceness given, on all
 // processors but the first, which is the server's.
-func fireApart(ctx context.Context, s *server.Server, o server.Options, niceness int, requests [][]byte, connections int, rate float64, length time.Duration) (*shots, error) {
-	authority, err := os.ReadFile(filepath.Join(o.Dir, "cert.pem"))
+func fireApart(ctx context.Context, s *server.Server, niceness int, requests [][]byte, connections int, rate float64, length time.Duration) (*shots, error) {
+	authority, err := os.ReadFile(filepath.Join(s.Dir(), "cert.pem"))
 	if err != nil {
 		return nil, err
 	}
@@ -84,12 +82,7 @@ func callApart() error {
 	if err := json.NewDecoder(os.Stdin).Decode(&c); err != nil {
 		return err
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(c.Authority)
-	s := &server.Server{
-		Address: c.Address,
-		TLS:     &tls.Config{RootCAs: roots, ServerName: "localhost", NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS13},
-	}
+	s := &server.Server{Address: c.Address, TLS: server.Trusting(c.Authority)}
 	if c.Connections == 0 {
 		for began := time.Now(); time.Since(began) < c.Length; {
 		}

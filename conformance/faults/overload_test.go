@@ -41,7 +41,7 @@ func TestOverload(t *testing.T) {
 		for _, a := range f.agents {
 			requests = append(requests, a.request())
 		}
-		closed, err := fireApart(ctx, s, o, crowd, requests, 64, 0, inFull(5*time.Second, time.Second))
+		closed, err := fireApart(ctx, s, crowd, requests, 64, 0, inFull(5*time.Second, time.Second))
 		must(t, err)
 		capacity := float64(len(closed.ok)) / inFull(5.0, 1.0)
 
@@ -51,11 +51,11 @@ func TestOverload(t *testing.T) {
 			var errs [2]error
 			var both sync.WaitGroup
 			both.Go(func() {
-				of, errs[0] = fireApart(ctx, s, o, crowd, requests, connections, capacity*times, shaking+length)
+				of, errs[0] = fireApart(ctx, s, crowd, requests, connections, capacity*times, shaking+length)
 			})
 			both.Go(func() {
 				time.Sleep(shaking)
-				few, errs[1] = fireApart(ctx, s, o, agents, requests, number, seldom, length)
+				few, errs[1] = fireApart(ctx, s, agents, requests, number, seldom, length)
 			})
 			both.Wait()
 			must(t, errors.Join(errs[:]...))

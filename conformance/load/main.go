@@ -14,7 +14,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -150,19 +149,22 @@ func (b *bench) buildLimits(ctx context.Context) error {
 	return nil
 }
 
+// options are those of a server on a database of its own, to be kept busy by a
+// few accounts.
+func (b *bench) options(ctx context.Context, cluster *postgres.Cluster, database string) (o server.Options, err error) {
+	o = server.Options{Binary: b.binary, CPU: 1, Env: server.Unlimited()}
+	if o.Dir, err = os.MkdirTemp(b.dir, "server-"); err == nil && database == "PostgreSQL" {
+		o.Database, err = cluster.Database(ctx)
+	}
+	return o, err
+}
+
 func (b *bench) database(ctx context.Context, cluster *postgres.Cluster, name string) error {
-	options := server.Options{Binary: b.binary, Dir: filepath.Join(b.dir, strings.ToLower(name)), CPU: 1, Env: server.Unlimited()}
-	if err := os.Mkdir(options.Dir, 0o700); err != nil {
+	o, err := b.options(ctx, cluster, name)
+	if err != nil {
 		return err
 	}
-	if name == "PostgreSQL" {
-		url, err := cluster.Database(ctx)
-		if err != nil {
-			return err
-		}
-		options.Database = url
-	}
-	s, err := server.Start(ctx, options)
+	s, err := server.Start(ctx, o)
 	if err != nil {
 		return err
 	}

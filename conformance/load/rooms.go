@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,17 +24,11 @@ import (
 // Marque fit to be operated is what they cost.
 func (b *bench) rooms(ctx context.Context, cluster *postgres.Cluster) error {
 	return b.onBoth(func(database string) error {
-		o := server.Options{Binary: b.binary, Dir: filepath.Join(b.dir, "rooms-"+database), CPU: 1, Env: server.Unlimited()}
-		o.Env["MARQUE_OPERATIONS_PPROF"] = "true"
-		if err := os.Mkdir(o.Dir, 0o700); err != nil {
+		o, err := b.options(ctx, cluster, database)
+		if err != nil {
 			return err
 		}
-		if database == "PostgreSQL" {
-			var err error
-			if o.Database, err = cluster.Database(ctx); err != nil {
-				return err
-			}
-		}
+		o.Env["MARQUE_OPERATIONS_PPROF"] = "true"
 		s, err := server.Start(ctx, o)
 		if err != nil {
 			return err
@@ -92,7 +85,7 @@ func fetchProfile(ctx context.Context, s *server.Server, seconds int) (*profile.
 	if err != nil {
 		return nil, err
 	}
-	response, err := (&http.Client{Transport: &http.Transport{TLSClientConfig: s.TLS}}).Do(request) // it takes longer than other answers
+	response, err := (&http.Client{Transport: s.HTTP.Transport}).Do(request) // it takes longer than other answers
 	if err != nil {
 		return nil, err
 	}

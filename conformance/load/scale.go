@@ -40,17 +40,11 @@ type installation struct {
 
 // install makes an installation of its own for a figure.
 func (b *bench) install(ctx context.Context, cluster *postgres.Cluster, database string) (*installation, error) {
-	dir, err := os.MkdirTemp(b.dir, "scale-")
+	o, err := b.options(ctx, cluster, database)
 	if err != nil {
 		return nil, err
 	}
-	o := server.Options{Binary: b.binary, Dir: dir, CPU: 1, Env: server.Unlimited()}
 	o.Env["MARQUE_CACHE_ACCOUNTS"] = strconv.Itoa(b.cache)
-	if database == "PostgreSQL" {
-		if o.Database, err = cluster.Database(ctx); err != nil {
-			return nil, err
-		}
-	}
 	s, err := server.Start(ctx, o)
 	if err != nil {
 		return nil, err

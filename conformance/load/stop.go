@@ -35,16 +35,13 @@ const (
 // introspection on another node, and by a verifier of each SDK that follows one
 // node beside a thousand others. It is counted from the answer to the revocation.
 func (b *bench) stopping(ctx context.Context, cluster *postgres.Cluster) error {
-	database, err := cluster.Database(ctx)
+	o, err := b.options(ctx, cluster, "PostgreSQL")
 	if err != nil {
 		return err
 	}
-	o := server.Options{Binary: b.binary, Dir: filepath.Join(b.dir, "stopping"), Database: database, CPU: 1, Env: server.Unlimited()}
 	o.Env["MARQUE_REVOCATIONS_FOLLOWERS_PER_ACCOUNT"] = "2000"
-	for _, dir := range []string{o.Dir, o.Dir + "-2"} {
-		if err := os.Mkdir(dir, 0o700); err != nil {
-			return err
-		}
+	if err := os.Mkdir(o.Dir+"-2", 0o700); err != nil {
+		return err
 	}
 	// What is measured is here, whose URL is the issuer; what stops tokens is there.
 	here, err := server.Start(ctx, o)

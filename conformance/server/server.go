@@ -98,6 +98,14 @@ func Install(ctx context.Context, o Options) error {
 	return os.WriteFile(filepath.Join(o.Dir, "installed"), fmt.Appendf(nil, "%d %d", port, operations), 0o600)
 }
 
+// Trusting is how a client speaks TLS to a server whose certificate an authority
+// vouches for, given as PEM.
+func Trusting(authority []byte) *tls.Config {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(authority)
+	return &tls.Config{RootCAs: roots, ServerName: "localhost", NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS13}
+}
+
 // Start installs where needed, starts the server and returns when it answers.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	if err := Install(ctx, o); err != nil {
@@ -116,12 +124,10 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(authority)
 	id, secret, _ := strings.Cut(strings.TrimSpace(string(admin)), "\n")
 	s := &Server{
 		URL: "https://localhost:" + port, Address: "127.0.0.1:" + port, Operations: "https://localhost:" + operations,
-		TLS:     &tls.Config{RootCAs: roots, ServerName: "localhost", NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS13},
+		TLS:     Trusting(authority),
 		AdminID: id, AdminSecret: secret,
 		options: o, ended: make(chan error, 1),
 	}

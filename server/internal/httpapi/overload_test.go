@@ -3,6 +3,9 @@ package httpapi
 import (
 	"net/http"
 	"testing"
+	"time"
+
+	"github.com/marque-id/marque/server/internal/clock"
 )
 
 func TestOverloadRefusesTokensAndNothingElse(t *testing.T) {
@@ -13,7 +16,11 @@ func TestOverloadRefusesTokensAndNothingElse(t *testing.T) {
 		must(t, w.gate.Enter())
 	}
 	form := []string{"grant_type", "client_credentials", "client_id", w.admin.id, "client_secret", w.admin.secret}
+	asked := clock.System().Now()
 	refused := w.post("/oauth2/token", form...).is(t, http.StatusServiceUnavailable)
+	if took := clock.System().Since(asked); took < 150*time.Millisecond {
+		t.Errorf("refused after %v: it waits a tenth of a second for its turn, and its answer is held back", took)
+	}
 	if refused.str("error") != "temporarily_unavailable" || refused.Header.Get("Retry-After") != "1" {
 		t.Errorf("%v, Retry-After %q", refused, refused.Header.Get("Retry-After"))
 	}
@@ -25,6 +32,9 @@ func TestOverloadRefusesTokensAndNothingElse(t *testing.T) {
 	w.as(http.MethodPost, "/v1/service-accounts/"+agent.id+"/disable", "").is(t, http.StatusOK)
 	w.post("/oauth2/introspect", "token", w.adminToken, "client_id", w.admin.id, "client_secret", w.admin.secret).is(t, http.StatusOK)
 
+	// While the crowd stays fewer places are open than are taken here; it is gone
+	// when nobody has had to wait for a tenth of a second.
+	<-clock.System().After(150 * time.Millisecond)
 	w.gate.Leave()
 	w.post("/oauth2/token", form...).is(t, http.StatusOK)
 	w.login(key, "resource", "urn:marque:management").is(t, http.StatusOK)
