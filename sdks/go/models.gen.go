@@ -43,7 +43,8 @@ type ServiceAccount struct {
 	CreatedAt time.Time `json:"created_at"`
 	// When it was last changed.
 	UpdatedAt time.Time `json:"updated_at"`
-	// When it last got a token, give or take five minutes; absent means never.
+	// When it last got a token, give or take an hour, or five minutes while it has several
+	// credentials; absent means never.
 	LastUsedAt *time.Time `json:"last_used_at,omitzero"`
 }
 
@@ -125,7 +126,8 @@ type ClientSecret struct {
 	CreatedAt time.Time `json:"created_at"`
 	// The id of a client secret.
 	ReplacedBy *string `json:"replaced_by,omitzero"`
-	// When it was last used, give or take five minutes; absent means never.
+	// When it was last used, give or take an hour, or five minutes while its account has several
+	// credentials; absent means never.
 	LastUsedAt *time.Time `json:"last_used_at,omitzero"`
 }
 
@@ -193,7 +195,8 @@ type APIKey struct {
 	CreatedAt time.Time `json:"created_at"`
 	// When it was last changed.
 	UpdatedAt time.Time `json:"updated_at"`
-	// When it was last used, give or take five minutes; absent means never.
+	// When it was last used, give or take an hour, or five minutes while its account has several
+	// credentials; absent means never.
 	LastUsedAt *time.Time `json:"last_used_at,omitzero"`
 }
 
@@ -510,7 +513,8 @@ type ServiceAccountCredential struct {
 	ExpiresAt *time.Time `json:"expires_at,omitzero"`
 	// When it was created.
 	CreatedAt time.Time `json:"created_at"`
-	// When it was last used, give or take five minutes; absent means never.
+	// When it was last used, give or take an hour, or five minutes while its account has several
+	// credentials; absent means never.
 	LastUsedAt *time.Time `json:"last_used_at,omitzero"`
 }
 
@@ -725,7 +729,8 @@ type StoppedCredential struct {
 	Kind CredentialKind `json:"kind"`
 	// The id of a service account, which is its `client_id`.
 	ServiceAccount string `json:"service_account"`
-	// When it was last used, give or take five minutes; absent means never.
+	// When it was last used, give or take an hour, or five minutes while its account has several
+	// credentials; absent means never.
 	LastUsedAt *time.Time `json:"last_used_at,omitzero"`
 }
 

@@ -39,7 +39,10 @@ export interface ServiceAccount {
   created_at: string;
   /** When it was last changed. */
   updated_at: string;
-  /** When it last got a token, give or take five minutes; absent means never. */
+  /**
+   * When it last got a token, give or take an hour, or five minutes while it has several
+   * credentials; absent means never.
+   */
   last_used_at?: string;
 }
 
@@ -121,7 +124,10 @@ export interface ClientSecret {
   created_at: string;
   /** The id of a client secret. */
   replaced_by?: string;
-  /** When it was last used, give or take five minutes; absent means never. */
+  /**
+   * When it was last used, give or take an hour, or five minutes while its account has several
+   * credentials; absent means never.
+   */
   last_used_at?: string;
 }
 
@@ -193,7 +199,10 @@ export interface ApiKey {
   created_at: string;
   /** When it was last changed. */
   updated_at: string;
-  /** When it was last used, give or take five minutes; absent means never. */
+  /**
+   * When it was last used, give or take an hour, or five minutes while its account has several
+   * credentials; absent means never.
+   */
   last_used_at?: string;
 }
 
@@ -511,7 +520,10 @@ export interface ServiceAccountCredential {
   expires_at?: string;
   /** When it was created. */
   created_at: string;
-  /** When it was last used, give or take five minutes; absent means never. */
+  /**
+   * When it was last used, give or take an hour, or five minutes while its account has several
+   * credentials; absent means never.
+   */
   last_used_at?: string;
 }
 
@@ -720,7 +732,10 @@ export interface StoppedCredential {
   kind: CredentialKind;
   /** The id of a service account, which is its `client_id`. */
   service_account: string;
-  /** When it was last used, give or take five minutes; absent means never. */
+  /**
+   * When it was last used, give or take an hour, or five minutes while its account has several
+   * credentials; absent means never.
+   */
   last_used_at?: string;
 }
 

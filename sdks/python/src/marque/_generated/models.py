@@ -77,7 +77,9 @@ class ServiceAccount(Model):
     updated_at: datetime
     """When it was last changed."""
     last_used_at: datetime | None = None
-    """When it last got a token, give or take five minutes; absent means never."""
+    """When it last got a token, give or take an hour, or five minutes while it has several
+    credentials; absent means never.
+    """
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     """Members that this release does not know."""
 
@@ -199,7 +201,9 @@ class ClientSecret(Model):
     replaced_by: str | None = None
     """The id of a client secret."""
     last_used_at: datetime | None = None
-    """When it was last used, give or take five minutes; absent means never."""
+    """When it was last used, give or take an hour, or five minutes while its account has several
+    credentials; absent means never.
+    """
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     """Members that this release does not know."""
 
@@ -369,7 +373,9 @@ class ApiKey(Model):
     updated_at: datetime
     """When it was last changed."""
     last_used_at: datetime | None = None
-    """When it was last used, give or take five minutes; absent means never."""
+    """When it was last used, give or take an hour, or five minutes while its account has several
+    credentials; absent means never.
+    """
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     """Members that this release does not know."""
 
@@ -1035,7 +1041,9 @@ class ServiceAccountCredential(Model):
     created_at: datetime
     """When it was created."""
     last_used_at: datetime | None = None
-    """When it was last used, give or take five minutes; absent means never."""
+    """When it was last used, give or take an hour, or five minutes while its account has several
+    credentials; absent means never.
+    """
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     """Members that this release does not know."""
 
@@ -1578,7 +1586,9 @@ class StoppedCredential(Model):
     service_account: str
     """The id of a service account, which is its `client_id`."""
     last_used_at: datetime | None = None
-    """When it was last used, give or take five minutes; absent means never."""
+    """When it was last used, give or take an hour, or five minutes while its account has several
+    credentials; absent means never.
+    """
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     """Members that this release does not know."""
 
