@@ -43,7 +43,7 @@ func (a *Authenticator) AuthenticateKey(ctx context.Context, key identity.Secret
 	if !found.Live(now) {
 		return nil, refuseKey(Failure{ReasonCredentialExpired, principal.Account.ID, found.ID})
 	}
-	a.store.Touch(principal.Account.ID, found.ID, now)
+	a.store.Touch(principal, found.ID, now)
 	return &Client{Principal: principal, CredentialID: found.ID, Method: MethodAPIKey}, nil
 }
 

@@ -42,7 +42,7 @@ func (a *Authenticator) clientSecret(ctx context.Context, p Presented) (*Client,
 	if !secret.Live(now) {
 		return nil, refuse(Failure{ReasonCredentialExpired, principal.Account.ID, secret.ID})
 	}
-	a.store.Touch(principal.Account.ID, secret.ID, now)
+	a.store.Touch(principal, secret.ID, now)
 	return &Client{Principal: principal, CredentialID: secret.ID, Method: p.Method}, nil
 }
 

@@ -79,7 +79,9 @@ func TestARotationIsProvedByTheLastUses(t *testing.T) {
 				oldID := k.make(w, a.ID)
 				use := func(id string) {
 					w.clock.Advance(time.Minute)
-					w.store.Touch(a.ID, id, w.clock.Now())
+					p, err := w.store.Principal(w.ctx, a.ID)
+					w.must(err)
+					w.store.Touch(p, id, w.clock.Now())
 					w.must(w.store.Close(w.ctx)) // which writes it
 					w.store = testkit.Open(t, url, w.clock)
 					w.Service = directory.New(w.store, w.keys, w.clock)

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"hash/maphash"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,19 +24,24 @@ const (
 // one reader at a time. A value that was being read while a change arrived is
 // given to those who were waiting for it, and not kept.
 //
-// There may be a million. So an entry is no object of its own, and its key is
-// part of the value: the collector has less to look at.
+// There may be a million. So an entry is no object of its own, its key is part
+// of the value, and the map that finds it has no pointers: the collector has
+// little to look at.
 type snapshots[V any] struct {
 	elapsed clock.Clock
 	began   time.Time // times of entries count from here
 	load    func(ctx context.Context, key string) (V, error)
 	keyOf   func(V) string
+	keep    func(V) V // moves a value to where it is to be kept, under mu; nil: it stays where it is
 	limit   int
+	seed    maphash.Seed
 
 	mu      sync.RWMutex
-	places  map[string]int32 // where an entry is in ring
+	places  map[uint64]int32 // where an entry is in ring, by the hash of its key
 	ring    []entry[V]       // with a hand that evicts what was not used since it last came by
 	hand    int
+	tidied  int // the next entry to be kept anew
+	untidy  int // how many are to be kept anew
 	unknown map[string]time.Time
 	loading map[string]*loading[V]
 }
@@ -57,17 +63,24 @@ type loading[V any] struct {
 func newSnapshots[V any](elapsed clock.Clock, limit int, load func(ctx context.Context, key string) (V, error), keyOf func(V) string) *snapshots[V] {
 	return &snapshots[V]{
 		elapsed: elapsed, began: elapsed.Now(), load: load, keyOf: keyOf, limit: max(limit, 1),
-		places: map[string]int32{}, unknown: map[string]time.Time{}, loading: map[string]*loading[V]{},
+		seed: maphash.MakeSeed(), places: map[uint64]int32{}, unknown: map[string]time.Time{}, loading: map[string]*loading[V]{},
 	}
 }
 
 func (c *snapshots[V]) now() time.Duration { return c.elapsed.Since(c.began) }
 
+// place is where the entry with a key is in the ring. Of two keys with one hash,
+// of 64 keyed bits, one at a time has an entry. The caller holds mu.
+func (c *snapshots[V]) place(key string) (at int32, ok bool) {
+	at, ok = c.places[maphash.String(c.seed, key)]
+	return at, ok && c.keyOf(c.ring[at].value) == key
+}
+
 // find is the value in memory, which is marked as used.
 func (c *snapshots[V]) find(key string) (value V, ok bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	at, ok := c.places[key]
+	at, ok := c.place(key)
 	if !ok {
 		return value, false
 	}
@@ -120,7 +133,7 @@ func (l *loading[V]) none() (zero V) { return zero }
 func (c *snapshots[V]) join(key, what string) (l *loading[V], leader bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if at, ok := c.places[key]; ok { // loaded since the first look
+	if at, ok := c.place(key); ok { // loaded since the first look
 		l = &loading[V]{done: make(chan struct{}), value: c.ring[at].value}
 		close(l.done)
 		return l, false, nil
@@ -168,45 +181,73 @@ func (c *snapshots[V]) fill(ctx context.Context, key string, l *loading[V]) (V, 
 // put adds an entry; a full cache evicts one that was not used lately. The
 // caller holds mu.
 func (c *snapshots[V]) put(key string, e entry[V]) {
-	at, ok := c.places[key]
+	if c.keep != nil {
+		e.value = c.keep(e.value)
+	}
+	hash := maphash.String(c.seed, key)
+	at, ok := c.places[hash]
 	switch {
-	case ok:
-		// The old value goes, and the text of the old key with it.
-		delete(c.places, key)
-		c.ring[at] = e
+	case ok: // the old value, or another with the same hash
+		c.untidy += tidyPerGone
 	case len(c.ring) < c.limit:
 		at = int32(len(c.ring))
-		c.ring = append(c.ring, e)
+		c.ring = append(c.ring, entry[V]{})
 	default:
 		for c.ring[c.hand].recent == 1 {
 			c.ring[c.hand].recent = 0
 			c.hand = (c.hand + 1) % len(c.ring)
 		}
 		at = int32(c.hand)
-		delete(c.places, c.keyOf(c.ring[at].value))
-		c.ring[at] = e
+		delete(c.places, maphash.String(c.seed, c.keyOf(c.ring[at].value)))
 		c.hand = (c.hand + 1) % len(c.ring)
+		c.untidy += tidyPerGone
 	}
-	c.places[c.keyOf(e.value)] = at
+	c.ring[at] = e
+	c.places[hash] = at
+	c.tidy()
 }
 
 // remove takes an entry out, if there is one; the last of the ring takes its
 // place. The caller holds mu.
 func (c *snapshots[V]) remove(key string) {
-	at, ok := c.places[key]
+	at, ok := c.place(key)
 	if !ok {
 		return
 	}
-	delete(c.places, key)
+	delete(c.places, maphash.String(c.seed, key))
 	last := int32(len(c.ring) - 1)
 	if at != last {
 		c.ring[at] = c.ring[last]
-		c.places[c.keyOf(c.ring[at].value)] = at
+		c.places[maphash.String(c.seed, c.keyOf(c.ring[at].value))] = at
 	}
 	c.ring[last] = entry[V]{}
 	c.ring = c.ring[:last]
 	if c.hand >= int(last) {
 		c.hand = 0
+	}
+	c.untidy += tidyPerGone
+}
+
+// tidyPerGone is how many entries are kept anew for each that has gone.
+const tidyPerGone = 2
+
+// tidy keeps some entries anew, so that what has gone leaves memory although it
+// stood beside what has not. Who puts pays for what has gone since; once all
+// entries were kept anew, nothing is left of it. So what has gone takes room for
+// about half as many as are there, whatever comes and goes.
+func (c *snapshots[V]) tidy() {
+	c.untidy = min(c.untidy, len(c.ring))
+	if c.keep == nil {
+		return
+	}
+	for n := 0; n < 2*tidyPerGone && c.untidy > 0; n++ {
+		if c.tidied >= len(c.ring) {
+			c.tidied = 0
+		}
+		e := &c.ring[c.tidied]
+		e.value = c.keep(e.value)
+		c.tidied++
+		c.untidy--
 	}
 }
 
@@ -215,7 +256,7 @@ func (c *snapshots[V]) remove(key string) {
 // must not empty the cache.
 func (c *snapshots[V]) refresh(ctx context.Context, key, what string) (V, error) {
 	c.mu.Lock()
-	at, ok := c.places[key]
+	at, ok := c.place(key)
 	if !ok || c.loading[key] != nil || c.now()-c.ring[at].read < askAgain {
 		c.mu.Unlock()
 		return c.get(ctx, key, what)

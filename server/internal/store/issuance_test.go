@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"errors"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -226,79 +225,4 @@ func TestClosedStoreCommitsWhatWaitsAndRefusesTheRest(t *testing.T) {
 		}
 		check(t, again)
 	})
-}
-
-func TestLastUsesAreWrittenInBatchesAndChangeNothingElse(t *testing.T) {
-	t.Parallel()
-	testkit.Databases(t, func(t *testing.T, url string) {
-		s := testkit.Open(t, url, testkit.Clock(t))
-		a := newAccount(t, s, "used")
-		c := newSecret(t, s, a.ID)
-		before := s.Snapshot()
-		at := testkit.Start().Add(time.Hour)
-		s.Touch(a.ID, c.ID, at)
-		s.Touch(a.ID, c.ID, at.Add(-time.Minute)) // an older one does not set it back
-		s.Touch("sa_gone", "sec_gone", at)
-		if err := s.Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		again := testkit.Open(t, url, testkit.Clock(t))
-		used := accountUse(t, again, a.ID)
-		if p := principal(t, again, a.ID); !used.LastUsedAt.Equal(at) || !p.Secrets[0].LastUsedAt.Equal(at) {
-			t.Errorf("last used %v and %v", used.LastUsedAt, p.Secrets[0].LastUsedAt)
-		}
-		again.Touch(a.ID, c.ID, at.Add(5*time.Minute))
-		if again.WaitingUses() != 1 {
-			t.Errorf("five minutes later %d uses wait to be written", again.WaitingUses())
-		}
-		if used.Version != a.Version || again.Snapshot() != before {
-			t.Error("a use has changed the version or the changes")
-		}
-	})
-}
-
-// An account was last used when one of its credentials was, of whatever kind,
-// even if that has gone since.
-func TestAnAccountWasUsedWhenItsCredentialsWere(t *testing.T) {
-	t.Parallel()
-	testkit.Stores(t, func(t *testing.T, s *store.Store) {
-		ctx, start := t.Context(), testkit.Start()
-		never, bySecret, byKey := newAccount(t, s, "never"), newAccount(t, s, "by-secret"), newAccount(t, s, "by-key")
-		secret, second, key := newSecret(t, s, bySecret.ID), newSecret(t, s, bySecret.ID), newKey(t, s, byKey.ID)
-		s.Touch(bySecret.ID, secret.ID, start.Add(3*time.Hour))
-		s.Touch(bySecret.ID, second.ID, start.Add(2*time.Hour))
-		s.Touch(byKey.ID, key.ID, start.Add(4*time.Hour))
-		if err := s.FlushUses(ctx); err != nil {
-			t.Fatal(err)
-		}
-		write(t, s, func(tx *store.Tx) error { return tx.DeleteClientSecret(ctx, bySecret.ID, secret.ID) })
-		for id, want := range map[string]time.Time{never.ID: {}, bySecret.ID: start.Add(3 * time.Hour), byKey.ID: start.Add(4 * time.Hour)} {
-			if got := accountUse(t, s, id).LastUsedAt; !got.Equal(want) {
-				t.Errorf("%s: last used %v, want %v", id, got, want)
-			}
-		}
-		for hours, want := range map[int][]string{2: {"never"}, 3: {"never"}, 4: {"by-secret", "never"}, 5: {"by-key", "by-secret", "never"}} {
-			view(t, s, func(r *store.Reader) error {
-				items, _, err := r.ServiceAccounts(ctx, store.AccountFilter{UnusedSince: start.Add(time.Duration(hours) * time.Hour)}, store.Page{Size: 10})
-				var got []string
-				for _, a := range items {
-					got = append(got, a.Name)
-				}
-				slices.Sort(got)
-				if !slices.Equal(got, want) {
-					t.Errorf("unused for %d hours: %v, want %v", hours, got, want)
-				}
-				return err
-			})
-		}
-	})
-}
-
-func accountUse(t *testing.T, s *store.Store, id string) (a *identity.ServiceAccount) {
-	t.Helper()
-	view(t, s, func(r *store.Reader) (err error) {
-		a, err = r.ServiceAccount(t.Context(), id)
-		return err
-	})
-	return a
 }

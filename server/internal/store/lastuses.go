@@ -11,10 +11,15 @@ import (
 	"github.com/marque-id/marque/server/internal/identity"
 )
 
-// touchGrain is how exactly the last use of an account and of a credential is
-// known. The first use is always written within seconds; one that is used all
-// the time costs one write in this time.
-const touchGrain = 5 * time.Minute
+// How exactly the last use of a credential is known, and with it the account's:
+// one that is used all the time costs one write in this time. The first use is
+// always written within seconds. An account with several credentials may be in
+// a rotation, when somebody waits to see the old one at rest; of the others, who
+// are most of a large fleet, an hour is enough to find those that nobody needs.
+const (
+	touchGrain    = time.Hour
+	rotationGrain = 5 * time.Minute
+)
 
 // uses gathers when credentials were last used, and with them their accounts.
 type uses struct {
@@ -34,11 +39,15 @@ func newUses(accounts int) *uses {
 	return &uses{noted: newNoted(accounts), credentials: map[string]int64{}}
 }
 
-// Touch notes that an account was used, and by which credential. It is written
-// some seconds later, together with others. A crash forgets those seconds. What
-// was noted within touchGrain already costs no lock and no memory.
-func (s *Store) Touch(accountID, credentialID string, at time.Time) {
-	if s.uses.noted.lately(accountID, credentialID, at, touchGrain) {
+// Touch notes that an account was used, and by which of its credentials. It is
+// written some seconds later, together with others. A crash forgets those
+// seconds. What was noted lately costs no lock and no memory.
+func (s *Store) Touch(p *Principal, credentialID string, at time.Time) {
+	grain := touchGrain
+	if len(p.Secrets)+len(p.APIKeys) > 1 {
+		grain = rotationGrain
+	}
+	if s.uses.noted.lately(p.Account.ID, credentialID, at, grain) {
 		return
 	}
 	s.uses.mu.Lock()

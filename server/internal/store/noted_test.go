@@ -15,7 +15,7 @@ func TestAUseIsNotedOnceInEachGrainAndNotAllAtOnce(t *testing.T) {
 	for a := range accounts {
 		last := -1
 		for at := range seconds {
-			if n.lately("sa_"+strconv.Itoa(a), "sec_1", start.Add(time.Duration(at)*time.Second), touchGrain) {
+			if n.lately("sa_"+strconv.Itoa(a), "sec_1", start.Add(time.Duration(at)*time.Second), rotationGrain) {
 				continue
 			}
 			if last >= 0 {

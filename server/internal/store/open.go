@@ -164,6 +164,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s.views, s.writers = make(chan struct{}, e.roomForViews()), make(chan struct{}, maxWriters)
 	s.readHeadRow = headQuery(e)
 	s.principals = newSnapshots(o.Elapsed, o.CacheAccounts, s.loadPrincipal, packedPrincipal.id)
+	s.principals.keep = new(shelf).principal
 	s.keyOwners = newSnapshots(o.Elapsed, maxKeyOwners, s.loadKeyOwner, func(k keyOwner) string { return k.mac })
 	s.byID = newSnapshots(o.Elapsed, maxResourceServers, s.loadResourceServerByID, func(rs *identity.ResourceServer) string { return rs.ID })
 	s.byAudience = newSnapshots(o.Elapsed, maxResourceServers, s.loadResourceServerByAudience, func(rs *identity.ResourceServer) string { return rs.Identifier })

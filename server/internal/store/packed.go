@@ -10,10 +10,10 @@ import (
 
 // packedPrincipal is a Principal as the cache keeps it. The cache may hold
 // hundreds of thousands, and what an account costs there is not only its bytes:
-// the collector looks at every pointer again and again. So all that is an
-// account's own is one text without any pointer, of a few hundred bytes, and
-// what it shares with others is one pointer. Unpacking makes two objects, and
-// its texts are parts of the packed one.
+// the collector visits every object again and again. So all that is an account's
+// own is one text of a few hundred bytes, on a [shelf], and what it shares with
+// others is one pointer. Unpacking makes two objects, and its texts are parts of
+// the packed one.
 type packedPrincipal struct {
 	own    string
 	shared *sharedGrants
@@ -89,6 +89,11 @@ func (p packedPrincipal) principal() *Principal {
 		}
 	}
 	return out
+}
+
+// principal keeps an account.
+func (s *shelf) principal(p packedPrincipal) packedPrincipal {
+	return packedPrincipal{s.keep(p.own), p.shared}
 }
 
 // id is that of the account: it comes first.
