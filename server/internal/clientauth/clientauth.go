@@ -34,6 +34,7 @@ type Presented struct {
 	Method   Method
 	ClientID string
 	Secret   identity.Secret
+	mac      *[32]byte // of a secret that is no longer here: see WithoutSecret
 	// Challenge tells that the Authorization header was used, so that a refusal
 	// has to carry WWW-Authenticate (RFC 6749 section 5.2).
 	Challenge bool

@@ -22,7 +22,7 @@ const slots = 16
 // bounds), the comparison again. The second look-up lets a client use at once
 // what another node has just created.
 func (a *Authenticator) clientSecret(ctx context.Context, p Presented) (*Client, error) {
-	mac := a.keys.SecretMAC(p.Secret.Reveal())
+	mac := a.compared(&p)
 
 	principal, secret, err := a.find(ctx, a.store.Principal, p.ClientID, &mac)
 	if err == nil && secret == nil {
@@ -33,7 +33,7 @@ func (a *Authenticator) clientSecret(ctx context.Context, p Presented) (*Client,
 		return nil, err
 	case principal == nil:
 		return nil, refuse(Failure{Reason: ReasonUnknownClient})
-	case secret == nil && identity.CheckClientSecret(p.Secret.Reveal()) != nil:
+	case secret == nil && !p.proper():
 		return nil, refuse(Failure{Reason: ReasonMalformedSecret, AccountID: principal.Account.ID})
 	case secret == nil:
 		return nil, refuse(Failure{Reason: ReasonWrongSecret, AccountID: principal.Account.ID})
@@ -44,6 +44,28 @@ func (a *Authenticator) clientSecret(ctx context.Context, p Presented) (*Client,
 	}
 	a.store.Touch(principal, secret.ID, now)
 	return &Client{Principal: principal, CredentialID: secret.ID, Method: p.Method}, nil
+}
+
+// WithoutSecret is the same as what is presented, to be presented again: it has
+// what the secret is compared as, and not the secret. It is for what has proved a
+// client once.
+func (a *Authenticator) WithoutSecret(p Presented) Presented {
+	mac := a.keys.SecretMAC(p.Secret.Reveal())
+	p.Secret, p.mac = identity.Secret{}, &mac
+	return p
+}
+
+// compared is what the secret is compared as.
+func (a *Authenticator) compared(p *Presented) [32]byte {
+	if p.mac != nil {
+		return *p.mac
+	}
+	return a.keys.SecretMAC(p.Secret.Reveal())
+}
+
+// proper reports whether the secret looks like one of ours.
+func (p *Presented) proper() bool {
+	return p.mac != nil || identity.CheckClientSecret(p.Secret.Reveal()) == nil
 }
 
 // find looks the client up and compares the MAC with all its secrets. Both

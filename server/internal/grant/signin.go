@@ -50,6 +50,12 @@ func (e *Endpoint) SignIn(ctx context.Context, p clientauth.Presented, meta Meta
 	return token.ClientCaller(a.Principal, a.Client.CredentialID, a.Now), nil
 }
 
+// WithoutSecret is what has just signed in, to sign in again by [Endpoint.SignIn],
+// which asks everything anew but what the secret is compared as.
+func (e *Endpoint) WithoutSecret(p clientauth.Presented) clientauth.Presented {
+	return e.auth.WithoutSecret(p)
+}
+
 // signIn is the first part of the pipeline: failure budgets, authentication,
 // status gate.
 func (e *Endpoint) signIn(ctx context.Context, a *Attempt, p clientauth.Presented, meta *Meta) error {

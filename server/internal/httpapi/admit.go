@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
 
 	"github.com/marque-id/marque/server/internal/clientauth"
 	"github.com/marque-id/marque/server/internal/fault"
@@ -30,7 +31,7 @@ func (s *server) signIn(c *fiber.Ctx, next fiber.Handler) error {
 	if err := s.authorize(c, k, e); err != nil {
 		return err
 	}
-	return s.refused(c, k, e, next(c))
+	return s.refused(c.UserContext(), k, e, next(c))
 }
 
 // issues reports whether an operation is a way into the pipeline of tokens, which
@@ -41,7 +42,7 @@ func issues(e *endpoint) bool {
 
 func (s *server) authorize(c *fiber.Ctx, k *call, e *endpoint) error {
 	k.seen.operation = e.ID
-	authorization := headerValues(c, fiber.HeaderAuthorization)
+	authorization := headerValues(c.Context(), fiber.HeaderAuthorization)
 	k.usedHeader, k.policy = len(authorization) > 0, e.Limit
 	switch e.SignIn {
 	case operation.None:
@@ -49,14 +50,14 @@ func (s *server) authorize(c *fiber.Ctx, k *call, e *endpoint) error {
 	case operation.Bearer:
 		if err := s.bearer(c, k, authorization); err != nil {
 			k.bearerFailed = true
-			return s.refused(c, k, e, err)
+			return s.refused(c.UserContext(), k, e, err)
 		}
-		if err := s.limit(c, k, e, s.Management); err != nil {
+		if err := s.limit(c.UserContext(), k, e, s.Management); err != nil {
 			return err
 		}
 		if e.Permission != "" && !k.caller.Has(e.Permission) {
 			k.bearerFailed = true
-			return s.refused(c, k, e, fault.InsufficientScope(e.Permission))
+			return s.refused(c.UserContext(), k, e, fault.InsufficientScope(e.Permission))
 		}
 		if e.Permission != "" {
 			s.Grants.Used(k.caller, e.Permission)
@@ -71,9 +72,9 @@ func (s *server) authorize(c *fiber.Ctx, k *call, e *endpoint) error {
 			return err
 		}
 		if e.Limit == operation.Introspection {
-			return s.limit(c, k, e, s.Introspection)
+			return s.limit(c.UserContext(), k, e, s.Introspection)
 		}
-		return s.limit(c, k, e, s.Management)
+		return s.limit(c.UserContext(), k, e, s.Management)
 	}
 	return fault.Unauthenticated()
 }
@@ -120,6 +121,7 @@ func (s *server) presentClient(c *fiber.Ctx, k *call, authorization []string) (e
 
 // clientOrBearer signs in at an OAuth endpoint other than the token endpoint.
 func (s *server) clientOrBearer(c *fiber.Ctx, k *call, e *endpoint, authorization []string) (err error) {
+	words, exact := wordsOf(c.Context()) // before the form is taken away
 	if err := k.readForm(c); err != nil {
 		return err
 	}
@@ -132,20 +134,22 @@ func (s *server) clientOrBearer(c *fiber.Ctx, k *call, e *endpoint, authorizatio
 			if err = s.bearer(c, k, authorization); err == nil {
 				k.bearerFailed = false
 			}
-			return s.refused(c, k, e, err)
+			return s.refused(c.UserContext(), k, e, err)
 		}
 	}
 	if k.client, err = clientauth.Parse(authorization, k.form); err != nil {
 		return err
 	}
-	k.caller, err = s.Grants.SignIn(c.UserContext(), k.client, k.grantMeta())
+	if k.caller, err = s.Grants.SignIn(c.UserContext(), k.client, k.grantMeta()); err == nil && exact {
+		k.words = &words
+	}
 	return err
 }
 
 // headerValues are the values of all header fields with the name, copied.
-func headerValues(c *fiber.Ctx, name string) []string {
+func headerValues(c *fasthttp.RequestCtx, name string) []string {
 	var values []string
-	for _, v := range c.Request().Header.PeekAll(name) {
+	for _, v := range c.Request.Header.PeekAll(name) {
 		values = append(values, string(v))
 	}
 	return values

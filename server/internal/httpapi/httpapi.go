@@ -87,6 +87,7 @@ type server struct {
 	contract *contract
 	openapi  document
 	headers  []header
+	recall   recall
 }
 
 var _ api.StrictServerInterface = (*server)(nil)
@@ -103,6 +104,11 @@ func New(deps Deps) (*fiber.App, error) {
 }
 
 func newApp(deps Deps) (*fiber.App, error) {
+	_, app, err := newServer(deps)
+	return app, err
+}
+
+func newServer(deps Deps) (*server, *fiber.App, error) {
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
@@ -114,14 +120,14 @@ func newApp(deps Deps) (*fiber.App, error) {
 	}
 	base, err := issuerPath(deps.Issuer)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s := &server{Deps: deps, base: base, headers: fixedHeaders(deps.Issuer)}
 	if s.contract, err = loadContract(base); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if s.openapi, err = contractDocument(deps.Issuer, deps.Keys.Policy().MaxAge); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 
 	app := fiber.New(fiber.Config{
@@ -143,8 +149,9 @@ func newApp(deps Deps) (*fiber.App, error) {
 	app.Use(s.chain)
 	s.route(app)
 	answerUnknownMethods(app)
+	s.recallWith(app)
 	s.observe(app)
-	return app, s.contract.checkRoutes(app.GetRoutes(true))
+	return s, app, s.contract.checkRoutes(app.GetRoutes(true))
 }
 
 // route registers the generated routes, and by hand what the contract cannot

@@ -23,7 +23,7 @@ const idempotencyKey = "Idempotency-Key"
 // space nor the order of members makes another request of it. Headers are not in
 // it: the bearer token of a later attempt may be another one.
 func requestKey(c *fiber.Ctx, e *endpoint) (identity.RequestKey, error) {
-	values := headerValues(c, idempotencyKey)
+	values := headerValues(c.Context(), idempotencyKey)
 	if len(values) == 0 {
 		return identity.RequestKey{}, nil
 	}

@@ -1,10 +1,11 @@
 package httpapi
 
 import (
+	"context"
 	"strconv"
 	"time"
 
-	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
 
 	"github.com/marque-id/marque/server/internal/fault"
 	"github.com/marque-id/marque/server/internal/grant"
@@ -16,20 +17,20 @@ import (
 // after sign-in, so that nobody else uses the quota up, and before everything
 // that costs more: the permission, whose refusal is recorded, the body, and the
 // use case.
-func (s *server) limit(c *fiber.Ctx, k *call, e *endpoint, rates *limit.Rates) error {
+func (s *server) limit(ctx context.Context, k *call, e *endpoint, rates *limit.Rates) error {
 	k.standing = rates.Take(k.caller.ClientID, 0)
 	err := k.standing.Err()
 	if err == nil {
 		return nil
 	}
-	return s.Grants.RefuseCall(c.UserContext(), k.caller, e.ID, k.grantMeta(), err)
+	return s.Grants.RefuseCall(ctx, k.caller, e.ID, k.grantMeta(), err)
 }
 
 // refused puts on record that a call was refused whose caller has proved who it
 // is, and counts the calls with a token that is no good. Other failures, nil
 // among them, pass through. What comes back is what to answer: a refusal that
 // cannot be recorded is Unavailable.
-func (s *server) refused(c *fiber.Ctx, k *call, e *endpoint, err error) error {
+func (s *server) refused(ctx context.Context, k *call, e *endpoint, err error) error {
 	if err == nil || issues(e) {
 		return err
 	}
@@ -43,13 +44,13 @@ func (s *server) refused(c *fiber.Ctx, k *call, e *endpoint, err error) error {
 	default:
 		return err
 	}
-	return s.Grants.RefuseCall(c.UserContext(), caller, e.ID, k.grantMeta(), err)
+	return s.Grants.RefuseCall(ctx, caller, e.ID, k.grantMeta(), err)
 }
 
 // setRateLimit writes the fields of draft-ietf-httpapi-ratelimit-headers:
 // lists of structured fields (RFC 9651) with one member. t is when all of the
 // quota is there again; Retry-After of a refusal tells when the next call is.
-func setRateLimit(c *fiber.Ctx, class operation.LimitClass, s limit.Standing) {
+func setRateLimit(h *fasthttp.ResponseHeader, class operation.LimitClass, s limit.Standing) {
 	name := class.String()
 	policy := append(make([]byte, 0, 48), '"')
 	policy = append(policy, name...)
@@ -65,7 +66,6 @@ func setRateLimit(c *fiber.Ctx, class operation.LimitClass, s limit.Standing) {
 	now = append(now, ";t="...)
 	now = append(now, wholeSeconds(s.Reset)...)
 
-	h := &c.Response().Header
 	h.SetCanonical([]byte("RateLimit-Policy"), policy)
 	h.SetCanonical([]byte("RateLimit"), now)
 }

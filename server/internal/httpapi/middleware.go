@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
 
 	"github.com/marque-id/marque/server/internal/clientauth"
 	"github.com/marque-id/marque/server/internal/fault"
@@ -16,6 +17,7 @@ import (
 	"github.com/marque-id/marque/server/internal/identity"
 	"github.com/marque-id/marque/server/internal/limit"
 	"github.com/marque-id/marque/server/internal/operation"
+	"github.com/marque-id/marque/server/internal/recent"
 	"github.com/marque-id/marque/server/internal/token"
 )
 
@@ -29,6 +31,7 @@ type call struct {
 	caller   *token.Caller // who calls, where the operation asks for it
 	form     grant.Params  // of an OAuth endpoint
 	client   clientauth.Presented
+	words    *recent.Digest       // by which it can be recalled; nil: not
 	standing limit.Standing       // with the quota of its account; zero until that was looked at
 	policy   operation.LimitClass // which quota
 	// How the sign-in went, for the WWW-Authenticate of a refusal.
@@ -49,6 +52,12 @@ func (s *server) begin(c *fiber.Ctx) *call {
 	if k, ok := c.Context().UserValue(callKey{}).(*call); ok {
 		return k
 	}
+	k := s.newCall(c.Context())
+	c.SetUserContext(&k.ctx)
+	return k
+}
+
+func (s *server) newCall(c *fasthttp.RequestCtx) *call {
 	// An inbound id is not taken over: it is text of the caller's choosing, and
 	// ours stands in the audit log.
 	k := &call{meta: token.Meta{
@@ -56,11 +65,10 @@ func (s *server) begin(c *fiber.Ctx) *call {
 		TraceID:   traceID(c),
 		Address:   s.clientAddress(c),
 	}}
-	k.ctx = callContext{call: k, deadline: c.Context().Time().Add(s.RequestTimeout)}
-	c.SetUserContext(&k.ctx)
-	c.Context().SetUserValue(callKey{}, k)
+	k.ctx = callContext{call: k, deadline: c.Time().Add(s.RequestTimeout)}
+	c.SetUserValue(callKey{}, k)
 
-	h := &c.Response().Header
+	h := &c.Response.Header
 	h.Set(fiber.HeaderXRequestID, k.meta.RequestID)
 	for _, fixed := range s.headers {
 		h.SetCanonical(fixed.name, fixed.value)
@@ -94,8 +102,8 @@ func fixedHeaders(issuer string) []header {
 
 // clientAddress is where the request comes from: the peer of the connection, or
 // whom a listed proxy names. From anybody else forwarded headers are not read.
-func (s *server) clientAddress(c *fiber.Ctx) netip.Addr {
-	tcp, ok := c.Context().RemoteAddr().(*net.TCPAddr)
+func (s *server) clientAddress(c *fasthttp.RequestCtx) netip.Addr {
+	tcp, ok := c.RemoteAddr().(*net.TCPAddr)
 	if !ok {
 		return netip.Addr{}
 	}
@@ -110,12 +118,7 @@ func (s *server) clientAddress(c *fiber.Ctx) netip.Addr {
 // id and a deadline, must be written in the one way that we read, and cannot
 // bring the process down.
 func (s *server) chain(c *fiber.Ctx) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			s.Requests.Panicked()
-			err = fault.Internal(fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
-		}
-	}()
+	defer s.recovered(&err)
 	k := s.begin(c)
 	k.seen.chained = true
 	if err := plain(c); err != nil {
@@ -127,9 +130,17 @@ func (s *server) chain(c *fiber.Ctx) (err error) {
 		err = s.unbound(c, k, err)
 	}
 	if k.standing.Quota > 0 {
-		setRateLimit(c, k.policy, k.standing)
+		setRateLimit(&c.Response().Header, k.policy, k.standing)
 	}
 	return err
+}
+
+// recovered is deferred where the work on a request begins.
+func (s *server) recovered(err *error) {
+	if r := recover(); r != nil {
+		s.Requests.Panicked()
+		*err = fault.Internal(fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
+	}
 }
 
 func isBadRequest(err error) bool {

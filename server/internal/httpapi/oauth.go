@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
 
 	"github.com/marque-id/marque/server/internal/api"
 	"github.com/marque-id/marque/server/internal/grant"
@@ -39,6 +40,7 @@ func (s *server) TokensIntrospect(ctx context.Context, _ api.TokensIntrospectReq
 	if err != nil {
 		return nil, err
 	}
+	s.remember(k, &found)
 	return introspected(found), nil
 }
 
@@ -77,10 +79,14 @@ type introspected token.Introspection
 
 // VisitTokensIntrospectResponse sends the answer.
 func (r introspected) VisitTokensIntrospectResponse(c *fiber.Ctx) error {
-	c.Set(fiber.HeaderPragma, "no-cache")
-	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
+	r.write(&c.Context().Response)
+	return nil
+}
+
+func (r introspected) write(to *fasthttp.Response) {
+	to.Header.Set(fiber.HeaderPragma, "no-cache")
+	to.Header.SetContentType(fiber.MIMEApplicationJSON)
 	found := token.Introspection(r)
 	var space [1 << 10]byte
-	c.Response().SetBody(found.AppendJSON(space[:0])) // copies: no need for the heap
-	return nil
+	to.SetBody(found.AppendJSON(space[:0])) // copies: no need for the heap
 }

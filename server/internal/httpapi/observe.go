@@ -49,9 +49,9 @@ func (s *server) done(c *fasthttp.RequestCtx, k *call) {
 
 // traceID is the id of the trace that the request belongs to. Two headers are
 // none (W3C Trace Context, section 4.3: then the trace is started anew).
-func traceID(c *fiber.Ctx) string {
-	header := c.Request().Header.Peek("Traceparent")
-	if len(header) == 0 || len(c.Request().Header.PeekAll("Traceparent")) != 1 {
+func traceID(c *fasthttp.RequestCtx) string {
+	header := c.Request.Header.Peek("Traceparent")
+	if len(header) == 0 || len(c.Request.Header.PeekAll("Traceparent")) != 1 {
 		return ""
 	}
 	return telemetry.TraceID(string(header))

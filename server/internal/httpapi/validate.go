@@ -91,7 +91,7 @@ func validateParameters(c *fiber.Ctx, e *endpoint) error {
 		values := query[p.Name]
 		switch p.In {
 		case openapi3.ParameterInHeader:
-			if values = headerValues(c, p.Name); len(values) > 0 {
+			if values = headerValues(c.Context(), p.Name); len(values) > 0 {
 				input.Request.Header[http.CanonicalHeaderKey(p.Name)] = values
 			}
 		case openapi3.ParameterInPath:

@@ -33,6 +33,7 @@ type world struct {
 	gate     *limit.Gate
 	t        testing.TB
 	app      *fiber.App
+	server   *server
 	clock    *clock.Fake
 	store    *store.Store
 	keys     *keyring.Keyring
@@ -102,7 +103,7 @@ func newWorldOn(t testing.TB, o store.Options, r rates, more ...func(*Deps, *fee
 	w.keys, w.endpoint = keys, endpoint
 	dir := directory.New(st, keys, w.clock)
 	w.gate = limit.NewGate(clock.System(), places, limit.NewLateness().Since)
-	w.app, err = New(Deps{
+	w.server, w.app, err = newServer(Deps{
 		Issuer: testIssuer, Clock: w.clock, Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError})), Keys: keys,
 		Tokens: token.NewService(checker), Checker: checker, Grants: endpoint, Directory: dir, Feed: w.feed,
 		WriteTimeout: deps.WriteTimeout,

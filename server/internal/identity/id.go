@@ -47,16 +47,17 @@ func NewID(p Prefix, now time.Time) string {
 // FormatID writes the 128 bits of an id behind its prefix.
 func FormatID(p Prefix, b [16]byte) string {
 	hi, lo := binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])
-	out := make([]byte, len(p)+1+idBodyLength)
-	copy(out, p)
-	out[len(p)] = '_'
-	body := out[len(p)+1:]
-	for i := idBodyLength - 1; i >= 0; i-- {
-		body[i] = crockford[lo&31]
-		lo = lo>>5 | hi<<59
-		hi >>= 5
+	var space [64]byte
+	out := append(append(space[:0], p...), '_')
+	body := out[len(out) : len(out)+idBodyLength]
+	// The lowest 60 bits, the next 60, and the 8 that are left.
+	for i, mid := idBodyLength-1, lo>>60|hi<<4; i >= idBodyLength-12; i-- {
+		body[i], body[i-12] = crockford[lo&31], crockford[mid&31]
+		lo >>= 5
+		mid >>= 5
 	}
-	return string(out)
+	body[1], body[0] = crockford[hi>>56&31], crockford[hi>>61]
+	return string(out[:len(out)+idBodyLength])
 }
 
 // MadeAt is when an id that ParseID has accepted was made, to the millisecond.

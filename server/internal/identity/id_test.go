@@ -1,6 +1,8 @@
 package identity_test
 
 import (
+	"crypto/rand"
+	"math/big"
 	"regexp"
 	"slices"
 	"strings"
@@ -24,6 +26,30 @@ func TestIDsSortByTheTimeOfTheirMaking(t *testing.T) {
 	}
 	if slices.Sort(ids); len(slices.Compact(ids)) != 200 {
 		t.Error("an id was made twice")
+	}
+}
+
+func TestAnIDIsItsBitsInBase32(t *testing.T) {
+	t.Parallel()
+	const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+	bits := [][16]byte{{}, {15: 1}, {0: 0x80}, {7: 0x10, 8: 0xf0}}
+	for i := range bits[0] {
+		bits[0][i] = 0xff
+	}
+	for range 200 {
+		var b [16]byte
+		_, _ = rand.Read(b[:])
+		bits = append(bits, b)
+	}
+	for _, b := range bits {
+		n, digit, want := new(big.Int).SetBytes(b[:]), new(big.Int), [26]byte{}
+		for i := len(want) - 1; i >= 0; i-- {
+			n.QuoRem(n, big.NewInt(32), digit)
+			want[i] = alphabet[digit.Int64()]
+		}
+		if got := identity.FormatID(identity.PrefixToken, b); got != "tok_"+string(want[:]) {
+			t.Errorf("%x is %s, want tok_%s", b, got, want)
+		}
 	}
 }
 

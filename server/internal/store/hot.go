@@ -21,8 +21,8 @@ const maxResourceServers = 10_000
 
 type resourceServers = snapshots[*identity.ResourceServer]
 
-// Principal is an account as the token path needs it: a snapshot. Its
-// Grants are shared by all who ask: never write to them. Texts that are there for people and
+// Principal is an account as the token path needs it: a snapshot, shared by all
+// who ask: never write to it. Texts that are there for people and
 // decide nothing (names, description, owner, labels, hints) are empty, and its
 // last uses are unknown, or those of the moment it was read.
 type Principal struct {
@@ -106,7 +106,7 @@ func (s *Store) Principal(ctx context.Context, clientID string) (*Principal, err
 	if err != nil {
 		return nil, err
 	}
-	return p.principal(), nil
+	return s.unpacked.of(clientID, p), nil
 }
 
 // RefreshPrincipal reads the account anew, at most once a second: for a
@@ -117,7 +117,7 @@ func (s *Store) RefreshPrincipal(ctx context.Context, clientID string) (*Princip
 	if err != nil {
 		return nil, err
 	}
-	return p.principal(), nil
+	return s.unpacked.of(clientID, p), nil
 }
 
 // ResourceServerByAudience answers from memory; do not write to the result.

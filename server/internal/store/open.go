@@ -66,6 +66,7 @@ type Store struct {
 
 	changes        *changes
 	principals     *snapshots[packedPrincipal]
+	unpacked       *unpacked
 	keyOwners      *snapshots[keyOwner]
 	byID           *resourceServers
 	byAudience     *resourceServers
@@ -157,6 +158,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		options: o, clock: o.Clock, elapsed: o.Elapsed, log: o.Log, engine: e,
 		chain:          audit.NewChain(o.Clock.Now()),
 		grants:         newGrantPool(),
+		unpacked:       newUnpacked(),
 		revocations:    newRevocations(),
 		uses:           newUses(o.CacheAccounts),
 		permissionUses: newPermissionUses(o.CacheAccounts),

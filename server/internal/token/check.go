@@ -2,7 +2,6 @@ package token
 
 import (
 	"context"
-	"crypto/sha256"
 	"log/slog"
 	"slices"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"github.com/marque-id/marque/server/internal/fault"
 	"github.com/marque-id/marque/server/internal/identity"
 	"github.com/marque-id/marque/server/internal/jose"
+	"github.com/marque-id/marque/server/internal/recent"
 	"github.com/marque-id/marque/server/internal/store"
 )
 
@@ -40,10 +40,28 @@ const (
 	reasonNotShown     reason = "not shown to this caller"
 )
 
-// Checker verifies tokens and judges whether they still stand.
+// verified is what the signature and the text of a token prove for good. Whether
+// the token still stands is not in here.
+type verified struct {
+	claims  Claims
+	scopes  []string // of claims.Scope
+	payload []byte   // as it was signed
+	keyID   string
+}
+
+// entryOverhead is what a verified token costs beside its payload: key, struct,
+// the string that the claims share with a second copy of the payload, scope and
+// role headers, the map's own share.
+const entryOverhead = 640
+
+func (v *verified) size() int { return 2*len(v.payload) + entryOverhead }
+
+// Checker verifies tokens and judges whether they still stand. It remembers only
+// tokens that we signed, so that nobody can push others out with text of their
+// own making.
 type Checker struct {
 	cfg   Config
-	cache *cache
+	cache *recent.Memory[*verified]
 }
 
 // NewChecker makes a Checker; it refuses a configuration that cannot work.
@@ -51,11 +69,11 @@ func NewChecker(cfg Config) (*Checker, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	return &Checker{cfg: cfg, cache: newCache(cfg.CacheBytes)}, nil
+	return &Checker{cfg: cfg, cache: recent.New(cfg.CacheBytes, (*verified).size)}, nil
 }
 
 // CacheBytes is the memory that verified tokens take right now.
-func (c *Checker) CacheBytes() int { return c.cache.held() }
+func (c *Checker) CacheBytes() int { return c.cache.Held() }
 
 // Verify accepts a token of ours for any audience that still stands. What is no
 // good is [fault.InvalidToken]; Unavailable means that it cannot be told now.
@@ -161,8 +179,8 @@ func (c *Checker) verify(raw string) (*verified, error) {
 	if len(raw) > maxPresented {
 		return nil, reasonMalformed
 	}
-	sum := digestOf(raw)
-	if v := c.cache.get(&sum); v != nil {
+	sum := recent.Sum(raw)
+	if v := c.cache.Get(&sum); v != nil {
 		return v, nil
 	}
 	m, err := jose.Parse(raw, jose.Rules{Typ: Type, MaxSize: maxPresented, Keys: c.cfg.Keys.PublicKey})
@@ -181,18 +199,8 @@ func (c *Checker) verify(raw string) (*verified, error) {
 		return nil, reasonMalformed
 	}
 	v := &verified{claims: claims, scopes: claims.Scopes(), payload: m.Payload, keyID: m.Header.KeyID}
-	c.cache.put(&sum, v)
+	c.cache.Put(&sum, v)
 	return v, nil
-}
-
-// digestOf is what the cache knows a token by. A token of common size is copied to
-// the stack for it, since a conversion would copy it to the heap.
-func digestOf(raw string) digest {
-	var text [2 << 10]byte
-	if len(raw) > len(text) {
-		return sha256.Sum256([]byte(raw))
-	}
-	return sha256.Sum256(text[:copy(text[:], raw)])
 }
 
 // standing is what a good token rests on now.

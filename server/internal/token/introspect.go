@@ -10,10 +10,17 @@ import (
 // Introspection is the answer of RFC 7662 section 2.2. When Active is false
 // there is nothing else in it: why a token is no good is nobody's business.
 type Introspection struct {
-	Active  bool
-	Claims  Claims
-	payload []byte
+	Active bool
+	Claims Claims
+	Token  Known // when it is active
 }
+
+// Known is a token of ours whose text and signature were found good, which they
+// are for good. Whether it still stands must be asked.
+type Known struct{ verified *verified }
+
+// Size is what it takes in memory, in bytes.
+func (k Known) Size() int { return k.verified.size() }
 
 // AppendJSON writes the whole response body. The claims go out as they were
 // signed: the payload is a JSON object of ours that has been verified.
@@ -22,9 +29,9 @@ func (i *Introspection) AppendJSON(b []byte) []byte {
 		return append(b, `{"active":false}`...)
 	}
 	const beginning = `{"active":true,"token_type":"Bearer",`
-	b = slices.Grow(b, len(beginning)+len(i.payload))
+	b = slices.Grow(b, len(beginning)+len(i.Token.verified.payload))
 	b = append(b, beginning...)
-	return append(b, i.payload[1:]...)
+	return append(b, i.Token.verified.payload[1:]...)
 }
 
 // Introspect describes a token to a caller that has signed in. Only those see a
@@ -43,6 +50,18 @@ func (s *Service) Introspect(ctx context.Context, caller *Caller, raw string) (I
 		s.checker.explain(ctx, nil, err)
 		return Introspection{}, nil
 	}
+	return s.introspect(ctx, caller, v)
+}
+
+// IntrospectKnown is Introspect for a token that it has found active before.
+func (s *Service) IntrospectKnown(ctx context.Context, caller *Caller, k Known) (Introspection, error) {
+	if err := s.checker.fresh(); err != nil {
+		return Introspection{}, err
+	}
+	return s.introspect(ctx, caller, k.verified)
+}
+
+func (s *Service) introspect(ctx context.Context, caller *Caller, v *verified) (Introspection, error) {
 	st, why, err := s.checker.judge(ctx, v)
 	if err != nil {
 		return Introspection{}, err
@@ -57,7 +76,7 @@ func (s *Service) Introspect(ctx context.Context, caller *Caller, raw string) (I
 		s.checker.explain(ctx, v, why)
 		return Introspection{}, nil
 	}
-	return Introspection{Active: true, Claims: v.claims, payload: v.payload}, nil
+	return Introspection{Active: true, Claims: v.claims, Token: Known{v}}, nil
 }
 
 // CanIntrospect reports whether the caller may see the tokens of a resource

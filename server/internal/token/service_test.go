@@ -20,8 +20,16 @@ func (w *world) active(caller *Caller, raw string) bool {
 	w.t.Helper()
 	got, err := w.service.Introspect(w.t.Context(), caller, raw)
 	w.must(err)
+	inside := cmp.AllowUnexported(Known{}, verified{})
+	if v, err := w.service.checker.verify(raw); err == nil {
+		again, err := w.service.IntrospectKnown(w.t.Context(), caller, Known{v})
+		w.must(err)
+		if diff := cmp.Diff(got, again, inside); diff != "" {
+			w.t.Errorf("a token that is known already gets another answer:\n%s", diff)
+		}
+	}
 	if !got.Active {
-		if diff := cmp.Diff(Introspection{}, got, cmp.AllowUnexported(Introspection{})); diff != "" {
+		if diff := cmp.Diff(Introspection{}, got, inside); diff != "" {
 			w.t.Errorf("an inactive token has more to it than that:\n%s", diff)
 		}
 		if body := string(got.AppendJSON(nil)); body != `{"active":false}` {
