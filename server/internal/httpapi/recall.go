@@ -58,11 +58,10 @@ func (s *server) recallWith(app *fiber.App) {
 			next(c)
 			return
 		}
-		k, err := s.introspectAgain(c, r)
-		if err != nil {
+		if err := s.introspectAgain(c, r); err != nil {
 			framework := app.AcquireCtx(c)
 			defer app.ReleaseCtx(framework)
-			framework.SetUserContext(&k.ctx)
+			framework.SetUserContext(&s.begin(framework).ctx)
 			_ = s.handleError(framework, err) // which has written it
 		}
 	}
@@ -107,24 +106,24 @@ func wordsOf(c *fasthttp.RequestCtx) (words recent.Digest, exact bool) {
 }
 
 // introspectAgain is admission and handler in one.
-func (s *server) introspectAgain(c *fasthttp.RequestCtx, r *recalled) (k *call, err error) {
-	k = s.newCall(c)
-	defer k.ctx.end()
+func (s *server) introspectAgain(c *fasthttp.RequestCtx, r *recalled) (err error) {
 	defer s.recovered(&err)
+	k := s.newCall(c)
+	defer k.ctx.end()
 	e := s.recall.endpoint
 	k.admitted, k.seen.chained, k.seen.operation, k.policy = true, true, e.ID, e.Limit
 	k.usedHeader = r.client.Challenge
 	if k.caller, err = s.Grants.SignIn(&k.ctx, r.client, k.grantMeta()); err != nil {
-		return k, err
+		return err
 	}
 	err = s.limit(&k.ctx, k, e, s.Introspection)
 	setRateLimit(&c.Response.Header, k.policy, k.standing)
 	if err != nil {
-		return k, err
+		return err
 	}
 	found, err := s.Tokens.IntrospectKnown(&k.ctx, k.caller, r.token)
 	if err == nil {
 		introspected(found).write(&c.Response)
 	}
-	return k, err
+	return err
 }
