@@ -172,7 +172,7 @@ func (b *bench) fleets(ctx context.Context, cluster *postgres.Cluster, database 
 	}
 	than := middle(small.shots)
 	for _, f := range []*fleet{small, big} {
-		printRate(fmt.Sprintf("%s accounts, Zipf, warm, %s", thousands(f.size), database), middle(f.shots), beside(f.shots, small.shots))
+		printRate(fmt.Sprintf("%s accounts, Zipf, warm, %s", thousands(f.size), database), middle(f.shots), medianRatio(f.shots, small.shots))
 		resident, _, err := residentMiB(f.PID())
 		if err != nil {
 			return err
@@ -249,9 +249,9 @@ func middle(shots []shot) shot {
 	return sorted[len(sorted)/2]
 }
 
-// beside is the median of the ratios of runs that came one after the other: of
+// medianRatio is the median of the ratios of runs that came one after the other: of
 // two medians, one may be of a better minute than the other.
-func beside(shots, others []shot) float64 {
+func medianRatio(shots, others []shot) float64 {
 	ratios := make([]float64, len(shots))
 	for i := range shots {
 		ratios[i] = shots[i].rate / others[i].rate

@@ -121,7 +121,6 @@ func (s *server) presentClient(c *fiber.Ctx, k *call, authorization []string) (e
 
 // clientOrBearer signs in at an OAuth endpoint other than the token endpoint.
 func (s *server) clientOrBearer(c *fiber.Ctx, k *call, e *endpoint, authorization []string) (err error) {
-	words, exact := wordsOf(c.Context()) // before the form is taken away
 	if err := k.readForm(c); err != nil {
 		return err
 	}
@@ -140,9 +139,7 @@ func (s *server) clientOrBearer(c *fiber.Ctx, k *call, e *endpoint, authorizatio
 	if k.client, err = clientauth.Parse(authorization, k.form); err != nil {
 		return err
 	}
-	if k.caller, err = s.Grants.SignIn(c.UserContext(), k.client, k.grantMeta()); err == nil && exact {
-		k.words = &words
-	}
+	k.caller, err = s.Grants.SignIn(c.UserContext(), k.client, k.grantMeta())
 	return err
 }
 

@@ -24,8 +24,7 @@ type holder struct {
 func (w *world) holder(name string) *holder {
 	w.t.Helper()
 	h := &holder{client: w.account(name, identity.RoleAdminID)}
-	path := "/v1/service-accounts/" + h.id
-	h.secretID = w.as(http.MethodGet, path+"/client-secrets", "").is(w.t, 200).member("items").([]any)[0].(map[string]any)["id"].(string)
+	h.secretID = w.secretOf(h.client)
 	made := w.apiKey(h.id, `{"name":"k"}`)
 	h.key, h.keyID = made.str("api_key"), made.str("id")
 	h.secretToken = w.token(h.client, "resource", identity.ManagementIdentifier)

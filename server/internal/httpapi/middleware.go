@@ -66,6 +66,7 @@ func (s *server) newCall(c *fasthttp.RequestCtx) *call {
 		Address:   s.clientAddress(c),
 	}}
 	k.ctx = callContext{call: k, deadline: c.Time().Add(s.RequestTimeout)}
+	k.words, _ = c.UserValue(wordsKey{}).(*recent.Digest)
 	c.SetUserValue(callKey{}, k)
 
 	h := &c.Response.Header

@@ -53,8 +53,11 @@ func (s *server) recallWith(app *fiber.App) {
 	server := app.Server()
 	next := server.Handler
 	server.Handler = func(c *fasthttp.RequestCtx) {
-		r := s.recall.known(c)
+		r, words := s.recall.known(c)
 		if r == nil {
+			if words != nil {
+				c.SetUserValue(wordsKey{}, words)
+			}
 			next(c)
 			return
 		}
@@ -67,22 +70,29 @@ func (s *server) recallWith(app *fiber.App) {
 	}
 }
 
-// known is what the words of a request mean, or nil.
-func (r *recall) known(c *fasthttp.RequestCtx) *recalled {
+// wordsKey is where the words of a request are that nothing is known of yet.
+type wordsKey struct{}
+
+// known is what the words of a request mean, or nil. words is nil for a request
+// that is not one to recall.
+func (r *recall) known(c *fasthttp.RequestCtx) (known *recalled, words *recent.Digest) {
 	h := &c.Request.Header
 	if !h.IsPost() || string(h.RequestURI()) != r.uri {
-		return nil
+		return nil, nil
 	}
-	words, exact := wordsOf(c)
+	sum, exact := wordsOf(c)
 	if !exact {
-		return nil
+		return nil, nil
 	}
-	return r.memory.Get(&words)
+	if known = r.memory.Get(&sum); known != nil {
+		return known, nil
+	}
+	return nil, new(sum)
 }
 
 // remember keeps what the words of a call mean once all of it was found good.
 func (s *server) remember(k *call, found *token.Introspection) {
-	if k.words != nil && found.Active {
+	if k.words != nil && k.client.Method != clientauth.MethodNone && found.Active {
 		s.recall.memory.Put(k.words, &recalled{s.Grants.WithoutSecret(k.client), found.Token})
 	}
 }

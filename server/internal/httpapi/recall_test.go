@@ -37,11 +37,6 @@ func (w *world) asking() *asking {
 	return a
 }
 
-func (w *world) secretOf(c client) string {
-	w.t.Helper()
-	return w.as(http.MethodGet, "/v1/service-accounts/"+c.id+"/client-secrets", "").is(w.t, 200).member("items").([]any)[0].(map[string]any)["id"].(string)
-}
-
 // ways are the two ways in which a guard can say who it is. more is put behind.
 func (a *asking) ways() map[string]func(w *world, more ...string) answer {
 	return map[string]func(w *world, more ...string) answer{
@@ -178,6 +173,11 @@ func TestWhatIsRecalledAnswersInsteadOfReadingAgain(t *testing.T) {
 	}
 }
 
+func recalls(w *world, c *fasthttp.RequestCtx) *recalled {
+	known, _ := w.server.recall.known(c)
+	return known
+}
+
 func request(form string) *fasthttp.RequestCtx {
 	var c fasthttp.RequestCtx
 	c.Request.Header.SetMethod(http.MethodPost)
@@ -233,7 +233,7 @@ func TestOtherRequestsWithTheSameBodyAreReadInFull(t *testing.T) {
 	a.ways()["form"](w).is(t, 200)
 	form := a.form()
 	words, exact := wordsOf(request(form))
-	if !exact || w.server.recall.known(request(form)) == nil {
+	if !exact || recalls(w, request(form)) == nil {
 		t.Fatal("the request itself is read in full")
 	}
 	for name, change := range map[string]func(c *fasthttp.RequestCtx){
@@ -264,7 +264,7 @@ func TestOtherRequestsWithTheSameBodyAreReadInFull(t *testing.T) {
 	} {
 		c := request(form)
 		change(c)
-		if w.server.recall.known(c) != nil {
+		if recalls(w, c) != nil {
 			t.Errorf("%s is recalled", name)
 		}
 	}

@@ -224,6 +224,12 @@ func (w *world) account(name string, roles ...string) client {
 	return client{id, secret}
 }
 
+// secretOf is the id of a client's first secret.
+func (w *world) secretOf(c client) string {
+	w.t.Helper()
+	return w.as(http.MethodGet, "/v1/service-accounts/"+c.id+"/client-secrets", "").is(w.t, 200).member("items").([]any)[0].(map[string]any)["id"].(string)
+}
+
 // apiKey makes an API key of an account.
 func (w *world) apiKey(account, body string) answer {
 	w.t.Helper()
