@@ -30,6 +30,7 @@ func main() {
 	flag.DurationVar(&b.length, "length", 5*time.Second, "length of one run")
 	flag.IntVar(&b.accounts, "accounts", 10_000, "accounts for the memory figure")
 	flag.StringVar(&b.part, "part", "", "measure one part only: limits, rooms, stop or scale")
+	flag.StringVar(&b.row, "row", "", "measure only rows whose title has this in it, of the part \"limits\"")
 	flag.StringVar(&b.only, "database", "", "measure on one database only: SQLite or PostgreSQL")
 	flag.IntVar(&b.fleetSize, "fleet", 1_000_000, "accounts for the figures of scale")
 	flag.IntVar(&b.cache, "cache", 1_000_000, "cache.accounts for the figures of scale")
@@ -70,6 +71,7 @@ type bench struct {
 	length      time.Duration
 	accounts    int
 	part        string
+	row         string
 	only        string
 	fleetSize   int
 	cache       int

@@ -20,33 +20,35 @@ const (
 // answer is on the way; closing at once would reset the connection, and the
 // answer would be lost with it. So the writing side is closed first, and what
 // comes is thrown away for a moment (RFC 9112 section 9.6).
-type lingering struct {
-	net.Listener
-	clock clock.Clock
-}
+type lingering struct{ net.Listener }
 
 // Accept waits for the next connection.
 func (l lingering) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
-	if tcp, ok := c.(*net.TCPConn); ok {
-		return &lingeringConn{tcp, l.clock}, err
+	tcp, ok := c.(*net.TCPConn)
+	if err != nil || !ok {
+		return c, err
 	}
-	return c, err
+	lazy, err := newLazyConn(tcp)
+	if err != nil {
+		return c, nil // it is closed already, and says so to whoever reads it
+	}
+	return &lingeringConn{lazy}, nil
 }
 
-type lingeringConn struct {
-	*net.TCPConn
-	clock clock.Clock
-}
+type lingeringConn struct{ *lazyConn }
 
-// Close ends the connection, to its user at once.
+// Close ends the connection, to its user at once. Deadlines that are set in the
+// same moment can make the rest shorter, not longer.
 func (c *lingeringConn) Close() error {
-	if c.CloseWrite() != nil || c.TCPConn.SetReadDeadline(c.clock.Now().Add(lingerFor)) != nil {
-		return c.TCPConn.Close()
+	if c.tcp.CloseWrite() != nil || c.tcp.SetReadDeadline(time.Time{}) != nil {
+		return c.tcp.Close()
 	}
+	end := clock.System().AfterFunc(lingerFor, func() { _ = c.tcp.Close() })
 	go func() {
-		_, _ = io.CopyN(io.Discard, c.TCPConn, lingerBytes)
-		_ = c.TCPConn.Close()
+		_, _ = io.CopyN(io.Discard, c.tcp, lingerBytes)
+		end.Stop()
+		_ = c.tcp.Close()
 	}()
 	return nil
 }
@@ -58,17 +60,17 @@ func (c *lingeringConn) Close() error {
 
 // SetDeadline bounds reading and writing.
 func (c *lingeringConn) SetDeadline(t time.Time) error {
-	return unlessClosed(c.TCPConn.SetDeadline(t))
+	return unlessClosed(c.lazyConn.SetDeadline(t))
 }
 
 // SetReadDeadline bounds reading.
 func (c *lingeringConn) SetReadDeadline(t time.Time) error {
-	return unlessClosed(c.TCPConn.SetReadDeadline(t))
+	return unlessClosed(c.lazyConn.SetReadDeadline(t))
 }
 
 // SetWriteDeadline bounds writing.
 func (c *lingeringConn) SetWriteDeadline(t time.Time) error {
-	return unlessClosed(c.TCPConn.SetWriteDeadline(t))
+	return unlessClosed(c.lazyConn.SetWriteDeadline(t))
 }
 
 func unlessClosed(err error) error {

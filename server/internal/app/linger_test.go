@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
-
-	"github.com/marque-id/marque/server/internal/clock"
 )
 
 // A stopping server closes idle connections, and a request can arrive on one in
@@ -23,12 +21,12 @@ func TestARequestOnAConnectionThatIsBeingClosedDoesNotEndTheProcess(t *testing.T
 	var conn net.Conn
 	panicked := make(chan any, 1)
 	server := &fasthttp.Server{WriteTimeout: 10 * time.Second, Handler: func(*fasthttp.RequestCtx) {
-		_ = conn.(*lingeringConn).TCPConn.Close()
+		_ = conn.(*lingeringConn).tcp.Close()
 	}}
 	go func() {
 		defer func() { panicked <- recover() }()
 		var err error
-		if conn, err = (lingering{l, clock.System()}).Accept(); err == nil {
+		if conn, err = (lingering{l}).Accept(); err == nil {
 			_ = server.ServeConn(conn)
 		}
 	}()

@@ -23,7 +23,7 @@ func (a *App) listen() (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	l = lingering{l, a.clock}
+	l = lingering{l}
 	if from := a.cfg.Proxy.ProtocolFrom; len(from) > 0 {
 		l = &proxy.Listener{Listener: l, From: from, Refused: a.refusedHeader()}
 	}
