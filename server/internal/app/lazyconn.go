@@ -33,6 +33,8 @@ func newLazyConn(tcp *net.TCPConn) (*lazyConn, error) {
 		return nil, err
 	}
 	c := &lazyConn{Conn: tcp, tcp: tcp}
+	c.reading.epoch = clock.System().Now()
+	c.writing.epoch = c.reading.epoch
 	c.reading.set, c.reading.wait, c.reading.step = tcp.SetReadDeadline, raw.Read, c.reading.read
 	c.writing.set, c.writing.wait, c.writing.step = tcp.SetWriteDeadline, raw.Write, c.writing.write
 	return c, nil
@@ -44,6 +46,7 @@ func newLazyConn(tcp *net.TCPConn) (*lazyConn, error) {
 // waits has said so before it looks at until, and whoever changes until looks
 // afterwards whether somebody waits, so that one of them sees the other.
 type direction struct {
+	epoch   time.Time    // in the time of the machine, whatever other clocks say
 	until   atomic.Int64 // since epoch; 0: none
 	waiting atomic.Bool
 
@@ -60,10 +63,6 @@ type direction struct {
 	err  error
 }
 
-// epoch is what deadlines are counted from. They are in the time of the
-// machine, whatever other clocks say.
-var epoch = clock.System().Now()
-
 // SetDeadline bounds reading and writing.
 func (c *lazyConn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
@@ -78,7 +77,7 @@ func (c *lazyConn) SetWriteDeadline(t time.Time) error { return c.writing.bound(
 func (d *direction) bound(t time.Time) error {
 	var until int64
 	if !t.IsZero() {
-		until = int64(t.Sub(epoch))
+		until = int64(t.Sub(d.epoch))
 		if until == 0 {
 			until = -1
 		}
@@ -108,7 +107,7 @@ func (d *direction) again() bool {
 	d.arming.Lock()
 	defer d.arming.Unlock()
 	until := d.until.Load()
-	if until != 0 && until <= int64(clock.System().Since(epoch)) {
+	if until != 0 && until <= int64(clock.System().Since(d.epoch)) {
 		return false
 	}
 	return d.tell(until) == nil
@@ -117,7 +116,7 @@ func (d *direction) again() bool {
 func (d *direction) tell(until int64) error {
 	var t time.Time
 	if until != 0 {
-		t = epoch.Add(time.Duration(until))
+		t = d.epoch.Add(time.Duration(until))
 	}
 	err := d.set(t)
 	if err == nil {
@@ -169,7 +168,7 @@ func (d *direction) over() bool {
 	until := d.until.Load()
 	seen := until == d.last
 	d.last = until
-	return until < 0 || seen && until != 0 && until <= int64(clock.System().Since(epoch))
+	return until < 0 || seen && until != 0 && until <= int64(clock.System().Since(d.epoch))
 }
 
 // read is one look at the socket. It is false where there is nothing yet.
