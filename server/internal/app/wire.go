@@ -46,7 +46,7 @@ func (a *App) wire(deps Deps) (*fiber.App, error) {
 
 	endpoint, err := grant.New(grant.Config{
 		Store: st, Issuer: issuer, Clock: deps.Clock, Log: deps.Log,
-		Authenticator: clientauth.New(st, keys, deps.Clock),
+		Authenticator: clientauth.New(st, keys),
 		Failures:      limit.NewFailures(limit.Options{Clock: deps.Clock}),
 		Refusals:      refusals,
 		Rates:         limit.NewRates(deps.Clock, a.cfg.Limits.Tokens),

@@ -2,6 +2,7 @@ package clientauth
 
 import (
 	"context"
+	"time"
 
 	"github.com/marque-id/marque/server/internal/fault"
 	"github.com/marque-id/marque/server/internal/identity"
@@ -17,15 +18,15 @@ import (
 // key takes the path of a known one: one MAC, a look-up of its account, a
 // comparison with all slots, the account once more past the cache, the
 // comparison again.
-func (a *Authenticator) AuthenticateKey(ctx context.Context, key identity.Secret) (*Client, error) {
+func (a *Authenticator) AuthenticateKey(ctx context.Context, key identity.Secret, now time.Time) (Client, error) {
 	text := key.Reveal()
 	if identity.CheckAPIKey(text) != nil {
-		return nil, fault.MalformedAPIKey().Because(&Failure{Reason: ReasonMalformedAPIKey})
+		return Client{}, fault.MalformedAPIKey().Because(&Failure{Reason: ReasonMalformedAPIKey})
 	}
 	mac := a.keys.SecretMAC(text)
 	owner, err := a.store.KeyOwner(ctx, &mac)
 	if err != nil && !fault.Is(err, fault.CodeNotFound) {
-		return nil, err
+		return Client{}, err
 	}
 	principal, found, err := a.findKey(ctx, a.store.Principal, owner, &mac)
 	if err == nil && found == nil {
@@ -33,18 +34,17 @@ func (a *Authenticator) AuthenticateKey(ctx context.Context, key identity.Secret
 	}
 	switch {
 	case err != nil:
-		return nil, err
+		return Client{}, err
 	case principal == nil:
-		return nil, refuseKey(Failure{Reason: ReasonUnknownAPIKey})
+		return Client{}, refuseKey(Failure{Reason: ReasonUnknownAPIKey})
 	case found == nil: // deleted since its account was looked up
-		return nil, refuseKey(Failure{Reason: ReasonUnknownAPIKey, AccountID: principal.Account.ID})
+		return Client{}, refuseKey(Failure{Reason: ReasonUnknownAPIKey, AccountID: principal.Account.ID})
 	}
-	now := a.clock.Now()
 	if !found.Live(now) {
-		return nil, refuseKey(Failure{ReasonCredentialExpired, principal.Account.ID, found.ID})
+		return Client{}, refuseKey(Failure{ReasonCredentialExpired, principal.Account.ID, found.ID})
 	}
 	a.store.Touch(principal, found.ID, now)
-	return &Client{Principal: principal, CredentialID: found.ID, Method: MethodAPIKey}, nil
+	return Client{Principal: principal, CredentialID: found.ID, Method: MethodAPIKey}, nil
 }
 
 // findKey is find for the keys of an account; without an account there are none.

@@ -30,8 +30,8 @@ func (w *world) newKey(expires time.Time) (k *identity.APIKey, text identity.Sec
 
 func (w *world) keyRefused(text identity.Secret, face *fault.Error, want Failure) {
 	w.t.Helper()
-	client, err := w.auth.AuthenticateKey(w.t.Context(), text)
-	if client != nil {
+	client, err := w.auth.AuthenticateKey(w.t.Context(), text, w.clock.Now())
+	if client != (Client{}) {
 		w.t.Fatalf("signed in with %+v", client)
 	}
 	public := *fault.From(err).Because(nil)
@@ -52,7 +52,7 @@ func TestAKeySignsItsAccountIn(t *testing.T) {
 	onEachDatabase(t, func(t *testing.T, w *world) {
 		for range 3 {
 			k, text := w.newKey(time.Time{})
-			c, err := w.auth.AuthenticateKey(t.Context(), text)
+			c, err := w.auth.AuthenticateKey(t.Context(), text, w.clock.Now())
 			w.must(err)
 			if c.CredentialID != k.ID || c.Principal.Account.ID != w.id || c.Method != MethodAPIKey {
 				t.Errorf("%+v", c)
@@ -66,7 +66,7 @@ func TestRefusalsOfKeysDifferInsideOnly(t *testing.T) {
 	onEachDatabase(t, func(t *testing.T, w *world) {
 		k, text := w.newKey(w.clock.Now().Add(time.Hour))
 		w.keyRefused(identity.GenerateAPIKey(), fault.InvalidAPIKey(), Failure{Reason: ReasonUnknownAPIKey})
-		if _, err := w.auth.AuthenticateKey(t.Context(), text); err != nil {
+		if _, err := w.auth.AuthenticateKey(t.Context(), text, w.clock.Now()); err != nil {
 			t.Fatal(err)
 		}
 		w.clock.Advance(time.Hour)
@@ -94,7 +94,7 @@ func TestATypoIsToldWithoutALookUp(t *testing.T) {
 		for _, typo := range []string{"", good[:52], good + "0", "mqs" + good[3:], good[:20] + "-" + good[21:], good[1:] + "0"} {
 			w.keyRefused(identity.NewSecretValue(typo), fault.MalformedAPIKey(), Failure{Reason: ReasonMalformedAPIKey})
 		}
-		if _, err := w.auth.AuthenticateKey(t.Context(), identity.GenerateAPIKey()); err == nil || fault.Is(err, fault.CodeInvalidAPIKey) {
+		if _, err := w.auth.AuthenticateKey(t.Context(), identity.GenerateAPIKey(), w.clock.Now()); err == nil || fault.Is(err, fault.CodeInvalidAPIKey) {
 			t.Errorf("a wrong key, without a database: %v", err)
 		}
 	})
@@ -132,15 +132,15 @@ func TestAKeyOfOneNodeSignsInAtAnother(t *testing.T) {
 	}
 	w.change(audit.AccountCreated, func(ctx context.Context, tx *store.Tx) error { return tx.InsertServiceAccount(ctx, &account) })
 	w.id = account.ID
-	auth := New(there, other, clock.System())
+	auth := New(there, other)
 	for range 3 {
-		if _, err := auth.AuthenticateKey(t.Context(), identity.GenerateAPIKey()); !fault.Is(err, fault.CodeInvalidAPIKey) {
+		if _, err := auth.AuthenticateKey(t.Context(), identity.GenerateAPIKey(), clock.System().Now()); !fault.Is(err, fault.CodeInvalidAPIKey) {
 			t.Fatal(err)
 		}
 		_, text := w.newKey(time.Time{})
 		began := clock.System().Now()
 		for {
-			_, err := auth.AuthenticateKey(t.Context(), text)
+			_, err := auth.AuthenticateKey(t.Context(), text, clock.System().Now())
 			if err == nil {
 				break
 			}

@@ -6,8 +6,8 @@ package clientauth
 
 import (
 	"context"
+	"time"
 
-	"github.com/marque-id/marque/server/internal/clock"
 	"github.com/marque-id/marque/server/internal/fault"
 	"github.com/marque-id/marque/server/internal/identity"
 	"github.com/marque-id/marque/server/internal/keyring"
@@ -76,24 +76,23 @@ func (f *Failure) Error() string { return "client authentication: " + string(f.R
 type Authenticator struct {
 	store *store.Store
 	keys  *keyring.Keyring
-	clock clock.Clock
 }
 
 // New makes an Authenticator. It keeps no state of its own.
-func New(st *store.Store, keys *keyring.Keyring, clk clock.Clock) *Authenticator {
-	return &Authenticator{store: st, keys: keys, clock: clk}
+func New(st *store.Store, keys *keyring.Keyring) *Authenticator {
+	return &Authenticator{store: st, keys: keys}
 }
 
-// Authenticate proves the client, or refuses. Every refusal is the same fault,
+// Authenticate proves the client, or refuses, by what holds at the time now. Every refusal is the same fault,
 // [fault.InvalidClient], whose cause is a [*Failure]; any other fault means
 // that the question could not be answered. It says nothing about the account's
 // status: that gate comes after.
-func (a *Authenticator) Authenticate(ctx context.Context, p Presented) (*Client, error) {
+func (a *Authenticator) Authenticate(ctx context.Context, p *Presented, now time.Time) (Client, error) {
 	switch p.Method {
 	case MethodBasic, MethodForm:
-		return a.clientSecret(ctx, p)
+		return a.clientSecret(ctx, p, now)
 	default:
-		return nil, refuse(Failure{Reason: ReasonNoCredentials})
+		return Client{}, refuse(Failure{Reason: ReasonNoCredentials})
 	}
 }
 

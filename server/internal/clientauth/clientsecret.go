@@ -3,6 +3,7 @@ package clientauth
 import (
 	"context"
 	"crypto/subtle"
+	"time"
 
 	"github.com/marque-id/marque/server/internal/fault"
 	"github.com/marque-id/marque/server/internal/identity"
@@ -21,8 +22,8 @@ const slots = 16
 // comparison with all slots, a second look-up past the cache (which the store
 // bounds), the comparison again. The second look-up lets a client use at once
 // what another node has just created.
-func (a *Authenticator) clientSecret(ctx context.Context, p Presented) (*Client, error) {
-	mac := a.compared(&p)
+func (a *Authenticator) clientSecret(ctx context.Context, p *Presented, now time.Time) (Client, error) {
+	mac := a.compared(p)
 
 	principal, secret, err := a.find(ctx, a.store.Principal, p.ClientID, &mac)
 	if err == nil && secret == nil {
@@ -30,20 +31,19 @@ func (a *Authenticator) clientSecret(ctx context.Context, p Presented) (*Client,
 	}
 	switch {
 	case err != nil:
-		return nil, err
+		return Client{}, err
 	case principal == nil:
-		return nil, refuse(Failure{Reason: ReasonUnknownClient})
+		return Client{}, refuse(Failure{Reason: ReasonUnknownClient})
 	case secret == nil && !p.proper():
-		return nil, refuse(Failure{Reason: ReasonMalformedSecret, AccountID: principal.Account.ID})
+		return Client{}, refuse(Failure{Reason: ReasonMalformedSecret, AccountID: principal.Account.ID})
 	case secret == nil:
-		return nil, refuse(Failure{Reason: ReasonWrongSecret, AccountID: principal.Account.ID})
+		return Client{}, refuse(Failure{Reason: ReasonWrongSecret, AccountID: principal.Account.ID})
 	}
-	now := a.clock.Now()
 	if !secret.Live(now) {
-		return nil, refuse(Failure{ReasonCredentialExpired, principal.Account.ID, secret.ID})
+		return Client{}, refuse(Failure{ReasonCredentialExpired, principal.Account.ID, secret.ID})
 	}
 	a.store.Touch(principal, secret.ID, now)
-	return &Client{Principal: principal, CredentialID: secret.ID, Method: p.Method}, nil
+	return Client{Principal: principal, CredentialID: secret.ID, Method: p.Method}, nil
 }
 
 // WithoutSecret is the same as what is presented, to be presented again: it has

@@ -36,7 +36,7 @@ func onEachDatabase(t *testing.T, fn func(t *testing.T, w *world)) {
 		w.keys, err = keyring.Open(t.Context(), w.store, master, w.clock, nil)
 		w.must(err)
 		w.must(w.keys.Bootstrap(t.Context()))
-		w.auth = New(w.store, w.keys, w.clock)
+		w.auth = New(w.store, w.keys)
 		account := identity.ServiceAccount{
 			ID: identity.NewID(identity.PrefixServiceAccount, w.clock.Now()), Name: "agent", Kind: identity.KindAgent,
 			Owner: "tests", Status: identity.StatusActive,
@@ -74,14 +74,14 @@ func (w *world) newSecret(expires time.Time) (id string, text identity.Secret) {
 	return s.ID, text
 }
 
-func (w *world) try(clientID string, secret identity.Secret) (*Client, error) {
-	return w.auth.Authenticate(w.t.Context(), Presented{Method: MethodForm, ClientID: clientID, Secret: secret})
+func (w *world) try(clientID string, secret identity.Secret) (Client, error) {
+	return w.auth.Authenticate(w.t.Context(), &Presented{Method: MethodForm, ClientID: clientID, Secret: secret}, w.clock.Now())
 }
 
 func (w *world) refused(clientID string, secret identity.Secret, want Failure) {
 	w.t.Helper()
 	client, err := w.try(clientID, secret)
-	if client != nil {
+	if client != (Client{}) {
 		w.t.Fatalf("signed in with %+v", client)
 	}
 	public := *fault.From(err).Because(nil)
@@ -103,7 +103,7 @@ func TestEachLiveSecretSignsInAsItself(t *testing.T) {
 		for range 3 {
 			id, text := w.newSecret(time.Time{})
 			for _, method := range []Method{MethodBasic, MethodForm} {
-				c, err := w.auth.Authenticate(t.Context(), Presented{Method: method, ClientID: w.id, Secret: text})
+				c, err := w.auth.Authenticate(t.Context(), &Presented{Method: method, ClientID: w.id, Secret: text}, w.clock.Now())
 				w.must(err)
 				if c.CredentialID != id || c.Principal.Account.ID != w.id || c.Method != method {
 					t.Errorf("signed in as %s with %s by %s", c.Principal.Account.ID, c.CredentialID, c.Method)
@@ -130,7 +130,7 @@ func TestRefusalsDifferInsideOnly(t *testing.T) {
 		w.refused(w.id, typo, Failure{Reason: ReasonMalformedSecret, AccountID: w.id})
 		w.refused(w.id, identity.NewSecretValue(""), Failure{Reason: ReasonMalformedSecret, AccountID: w.id})
 
-		_, err := w.auth.Authenticate(t.Context(), Presented{ClientID: w.id})
+		_, err := w.auth.Authenticate(t.Context(), &Presented{ClientID: w.id}, w.clock.Now())
 		if f, ok := errors.AsType[*Failure](err); !ok || f.Reason != ReasonNoCredentials || !fault.Is(err, fault.CodeInvalidClient) {
 			t.Errorf("without credentials: %v", err)
 		}
@@ -211,7 +211,7 @@ func TestSecretMadeOnAnotherNodeSignsInAtOnce(t *testing.T) {
 	w.must(w.keys.Bootstrap(t.Context()))
 	keysHere, err := keyring.Open(t.Context(), here, master, clk, nil)
 	w.must(err)
-	w.auth = New(here, keysHere, clk)
+	w.auth = New(here, keysHere)
 
 	account := identity.ServiceAccount{
 		ID: identity.NewID(identity.PrefixServiceAccount, clk.Now()), Name: "agent", Kind: identity.KindAgent,

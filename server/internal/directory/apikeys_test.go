@@ -28,7 +28,12 @@ func (w *world) by(accountID, credentialID string) *token.Caller {
 	w.t.Helper()
 	p, err := w.store.Principal(w.ctx, accountID)
 	w.must(err)
-	return token.ClientCaller(p, credentialID, w.clock.Now())
+	credential, ok := p.Credential(credentialID)
+	if !ok {
+		w.t.Fatalf("%s has no %s", p.Account.Name, credentialID)
+	}
+	caller := token.ClientCaller(p, &credential, w.clock.Now())
+	return &caller
 }
 
 func only(permissions []identity.RolePermission) *[]identity.RolePermission { return &permissions }

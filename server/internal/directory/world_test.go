@@ -161,7 +161,7 @@ func (w *world) caller(accountID string) *token.Caller {
 	if i < 0 {
 		w.t.Fatalf("%s has no live secret", p.Account.Name)
 	}
-	return token.ClientCaller(p, p.Secrets[i].ID, now)
+	return w.by(accountID, p.Secrets[i].ID)
 }
 
 // narrowed is the same caller with a token for fewer scopes.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/marque-id/marque/server/internal/audit"
 	"github.com/marque-id/marque/server/internal/clientauth"
@@ -55,6 +56,7 @@ type Endpoint struct {
 	grants   map[string]Grant
 	pace     pace
 	log      *slog.Logger
+	visits   sync.Pool
 	issued   func(grant string)
 	declined func(reason string)
 }
@@ -77,6 +79,7 @@ func New(cfg Config) (*Endpoint, error) {
 		}
 	}
 	e := &Endpoint{
+		visits: sync.Pool{New: func() any { return new(visit) }},
 		issued: cfg.Issued, declined: cfg.Refused,
 		pace: pace{clock: cfg.Elapsed}, log: cfg.Log,
 		store: cfg.Store, auth: cfg.Authenticator, issuer: cfg.Issuer, failures: cfg.Failures,
@@ -148,7 +151,7 @@ func (e *Endpoint) run(ctx context.Context, r *Request, login bool) (*Response, 
 // refused first, nothing is said about an account before its client has proved
 // itself, and the grant's own part sees only what has passed all that.
 func (e *Endpoint) decide(ctx context.Context, a *Attempt) (token.Minted, error) {
-	if err := e.signIn(ctx, a, a.Request.Presented, &a.Request.Meta); err != nil {
+	if err := e.signIn(ctx, a); err != nil {
 		return token.Minted{}, err
 	}
 	if err := e.admit(a); err != nil {

@@ -151,7 +151,7 @@ func (r *rehearsal) ofCredentials(rule string, failed bool) string {
 		}
 	}
 	about := r.q.CredentialID
-	if about == "" && r.a.Client != nil {
+	if about == "" && r.a.Client.Principal != nil {
 		about = r.a.Client.CredentialID
 	}
 	if c, ok := r.evidence.principal.Credential(about); ok {

@@ -207,7 +207,7 @@ func (r *rehearsal) prove(ctx context.Context) error {
 		// The gate cannot tell for no address; the checks say so.
 		p = fromAnywhere(p)
 	}
-	r.a.Principal, r.a.Client = p, &clientauth.Client{Principal: p, CredentialID: chosen.ID}
+	r.a.Principal, r.a.Client = p, clientauth.Client{Principal: p, CredentialID: chosen.ID}
 	return nil
 }
 

@@ -266,7 +266,7 @@ func (w *world) node(url string) *Endpoint {
 	issuer, err := token.NewIssuer(token.Config{Issuer: "https://marque.example", Store: st, Keys: w.keys, Clock: w.clock})
 	w.must(err)
 	e, err := New(Config{
-		Store: st, Authenticator: clientauth.New(st, w.keys, w.clock), Issuer: issuer,
+		Store: st, Authenticator: clientauth.New(st, w.keys), Issuer: issuer,
 		Failures: limit.NewFailures(limit.Options{Clock: w.clock}), Refusals: limit.NewRefusals(w.clock),
 		Rates: limit.NewRates(w.clock, testRate), Clock: w.clock, Grants: []Grant{ClientCredentials()},
 	})

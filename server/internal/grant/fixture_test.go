@@ -91,7 +91,7 @@ func (w *world) start(url string, more []Grant) {
 	w.must(err)
 	w.refusals = limit.NewRefusals(w.clock)
 	w.endpoint, err = New(Config{
-		Store: w.store, Authenticator: clientauth.New(w.store, w.keys, w.clock), Issuer: issuer,
+		Store: w.store, Authenticator: clientauth.New(w.store, w.keys), Issuer: issuer,
 		Failures: limit.NewFailures(limit.Options{Clock: w.clock}), Refusals: w.refusals,
 		Rates: limit.NewRates(w.clock, testRate),
 		Clock: w.clock, Grants: append(more, ClientCredentials()),

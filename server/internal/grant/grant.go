@@ -61,7 +61,7 @@ type Grant struct {
 type Attempt struct {
 	Request        *Request
 	Now            time.Time
-	Client         *clientauth.Client
+	Client         clientauth.Client // zero until it has proved itself
 	Principal      *store.Principal
 	ResourceServer *identity.ResourceServer
 	Granted        []string  // all that the account holds at this audience and the credential gives, sorted

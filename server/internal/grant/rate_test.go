@@ -141,8 +141,9 @@ func TestRefusedCallsAreRecordedSinglyAndThenCounted(t *testing.T) {
 	t.Parallel()
 	onEachDatabase(t, func(t *testing.T, w *world) {
 		r := w.request()
-		caller, err := w.endpoint.SignIn(t.Context(), r.Presented, r.Meta)
+		proved, err := w.endpoint.SignIn(t.Context(), r.Presented, r.Meta)
 		w.must(err)
+		caller := &proved
 		caller.TokenID = identity.NewID(identity.PrefixToken, w.clock.Now())
 		denied := fault.InsufficientScope(identity.PermRolesWrite)
 		refuse := func(caller *token.Caller, meta Meta, err error) {
@@ -184,8 +185,9 @@ func TestARefusalThatCannotBeRecordedIsUnavailable(t *testing.T) {
 	t.Parallel()
 	onEachDatabase(t, func(t *testing.T, w *world) {
 		r := w.request()
-		caller, err := w.endpoint.SignIn(t.Context(), r.Presented, r.Meta)
+		proved, err := w.endpoint.SignIn(t.Context(), r.Presented, r.Meta)
 		w.must(err)
+		caller := &proved
 		w.must(w.store.Close(t.Context()))
 		err = w.endpoint.RefuseCall(t.Context(), caller, "roles.create", r.Meta, fault.InsufficientScope(identity.PermRolesWrite))
 		if f := fault.From(err); f.Kind != fault.KindUnavailable || f.RetryAfter <= 0 {

@@ -33,7 +33,7 @@ func (a *Attempt) event(t audit.Type) audit.Event {
 		TraceID:   known(traceID(a.Request.TraceID), a.Request.TraceID),
 	}
 	e.TokenID, e.Details = a.tokenID, a.details
-	if a.Client != nil {
+	if a.Client.Principal != nil {
 		e.Actor, e.CredentialID = a.account, a.Client.CredentialID
 	}
 	if a.ResourceServer != nil {
@@ -123,7 +123,7 @@ func refusalReason(a *Attempt, f *fault.Error) (reason, credential string) {
 		return ruleTooLarge, ""
 	}
 	if f.Kind == fault.KindLimited {
-		if a.Client != nil {
+		if a.Client.Principal != nil {
 			return reasonRate, ""
 		}
 		return reasonThrottled, ""
@@ -145,7 +145,7 @@ func (e *Endpoint) RefuseCall(ctx context.Context, caller *token.Caller, operati
 	a := Attempt{Request: &Request{Meta: meta}, Now: e.clock.Now()}
 	if caller != nil {
 		a.account, a.tokenID = caller.ClientID, caller.TokenID
-		a.Client = &clientauth.Client{Principal: caller.Principal, CredentialID: caller.CredentialID}
+		a.Client = clientauth.Client{Principal: caller.Principal, CredentialID: caller.CredentialID}
 		a.details = map[string]string{"operation": operation}
 		if f := fault.From(err); f.Permission != "" {
 			a.details["permission"] = f.Permission

@@ -42,12 +42,24 @@ func (g *gated) Error() string { return "grant: refused by " + g.reason }
 
 // SignIn proves a client at an endpoint other than the token endpoint, through
 // the same budgets and the same gate. A refusal is recorded as api.refused.
-func (e *Endpoint) SignIn(ctx context.Context, p clientauth.Presented, meta Meta) (*token.Caller, error) {
-	a := Attempt{Request: &Request{Presented: p, Meta: meta}}
-	if err := e.signIn(ctx, &a, p, &meta); err != nil {
-		return nil, e.refused(ctx, audit.APIRefused, &a, err)
+func (e *Endpoint) SignIn(ctx context.Context, p clientauth.Presented, meta Meta) (token.Caller, error) {
+	v := e.visits.Get().(*visit)
+	v.request.Presented, v.request.Meta, v.attempt.Request = p, meta, &v.request
+	a := &v.attempt
+	if err := e.signIn(ctx, a); err != nil {
+		return token.Caller{}, e.refused(ctx, audit.APIRefused, a, err) // which may keep it
 	}
-	return token.ClientCaller(a.Principal, a.Client.CredentialID, a.Now), nil
+	caller := token.ClientCaller(a.Principal, &a.credential, a.Now)
+	*v = visit{}
+	e.visits.Put(v)
+	return caller, nil
+}
+
+// visit is a sign-in of which nothing is left once the caller is known, so that
+// its memory serves the next.
+type visit struct {
+	attempt Attempt
+	request Request
 }
 
 // WithoutSecret is what has just signed in, to sign in again by [Endpoint.SignIn],
@@ -58,15 +70,19 @@ func (e *Endpoint) WithoutSecret(p clientauth.Presented) clientauth.Presented {
 
 // signIn is the first part of the pipeline: failure budgets, authentication,
 // status gate.
-func (e *Endpoint) signIn(ctx context.Context, a *Attempt, p clientauth.Presented, meta *Meta) error {
-	a.Now, a.began = e.clock.Now(), e.pace.clock.Now()
+func (e *Endpoint) signIn(ctx context.Context, a *Attempt) error {
+	p, meta := &a.Request.Presented, &a.Request.Meta
+	a.Now = e.clock.Now()
+	if a.began = a.Now; e.pace.clock != e.clock {
+		a.began = e.pace.clock.Now()
+	}
 	// The budget goes by the client_id as it came, true or not: one that is
 	// tried in vain uses up its own budget at that address and hardly touches
 	// the one that all clients there share.
 	if err := e.failures.Check(p.ClientID, meta.Address); err != nil {
 		return err
 	}
-	client, err := e.authenticate(ctx, a, p)
+	client, err := e.authenticate(ctx, a)
 	if err != nil {
 		if failure := failureOf(err); failure != nil {
 			a.account = failure.AccountID
@@ -83,11 +99,11 @@ func (e *Endpoint) signIn(ctx context.Context, a *Attempt, p clientauth.Presente
 	return throughGate(a, meta)
 }
 
-func (e *Endpoint) authenticate(ctx context.Context, a *Attempt, p clientauth.Presented) (*clientauth.Client, error) {
+func (e *Endpoint) authenticate(ctx context.Context, a *Attempt) (clientauth.Client, error) {
 	if a.login {
-		return e.auth.AuthenticateKey(ctx, p.Secret)
+		return e.auth.AuthenticateKey(ctx, a.Request.Presented.Secret, a.Now)
 	}
-	return e.auth.Authenticate(ctx, p)
+	return e.auth.Authenticate(ctx, &a.Request.Presented, a.Now)
 }
 
 // guessed reports whether a failed sign-in may have been a guess: a request

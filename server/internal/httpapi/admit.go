@@ -139,7 +139,14 @@ func (s *server) clientOrBearer(c *fiber.Ctx, k *call, e *endpoint, authorizatio
 	if k.client, err = clientauth.Parse(authorization, k.form); err != nil {
 		return err
 	}
-	k.caller, err = s.Grants.SignIn(c.UserContext(), k.client, k.grantMeta())
+	return s.signInClient(k)
+}
+
+// signInClient makes the client of a call its caller.
+func (s *server) signInClient(k *call) (err error) {
+	if k.proved, err = s.Grants.SignIn(&k.ctx, k.client, k.grantMeta()); err == nil {
+		k.caller = &k.proved
+	}
 	return err
 }
 

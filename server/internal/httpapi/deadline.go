@@ -50,6 +50,13 @@ func (c *callContext) wait() context.Context {
 	return c.timed
 }
 
+// asked reports whether somebody may wait for its end.
+func (c *callContext) asked() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.timed != nil
+}
+
 // end ends it: the request has been answered.
 func (c *callContext) end() {
 	c.mu.Lock()

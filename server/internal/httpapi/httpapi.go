@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -88,6 +89,7 @@ type server struct {
 	openapi  document
 	headers  []header
 	recall   recall
+	calls    sync.Pool // of *call
 }
 
 var _ api.StrictServerInterface = (*server)(nil)
@@ -122,7 +124,7 @@ func newServer(deps Deps) (*server, *fiber.App, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &server{Deps: deps, base: base, headers: fixedHeaders(deps.Issuer)}
+	s := &server{Deps: deps, base: base, headers: fixedHeaders(deps.Issuer), calls: sync.Pool{New: func() any { return new(call) }}}
 	if s.contract, err = loadContract(base); err != nil {
 		return nil, nil, err
 	}

@@ -29,6 +29,7 @@ type call struct {
 	seen     seen
 	admitted bool          // admission has begun: the route is known
 	caller   *token.Caller // who calls, where the operation asks for it
+	proved   token.Caller  // the caller, where it is a client that has proved itself
 	form     grant.Params  // of an OAuth endpoint
 	client   clientauth.Presented
 	words    *recent.Digest       // by which it can be recalled; nil: not
@@ -37,6 +38,7 @@ type call struct {
 	// How the sign-in went, for the WWW-Authenticate of a refusal.
 	usedHeader   bool // there was an Authorization header
 	bearerFailed bool // the refusal is one of RFC 6750
+	spent        bool // nothing has kept it: its memory may serve another
 }
 
 type callKey struct{}
@@ -60,17 +62,18 @@ func (s *server) begin(c *fiber.Ctx) *call {
 func (s *server) newCall(c *fasthttp.RequestCtx) *call {
 	// An inbound id is not taken over: it is text of the caller's choosing, and
 	// ours stands in the audit log.
-	k := &call{meta: token.Meta{
+	k := s.calls.Get().(*call)
+	k.meta = token.Meta{
 		RequestID: identity.NewID(identity.PrefixRequest, s.Clock.Now()),
 		TraceID:   traceID(c),
 		Address:   s.clientAddress(c),
-	}}
-	k.ctx = callContext{call: k, deadline: c.Time().Add(s.RequestTimeout)}
+	}
+	k.ctx.call, k.ctx.deadline = k, c.Time().Add(s.RequestTimeout)
 	k.words, _ = c.UserValue(wordsKey{}).(*recent.Digest)
 	c.SetUserValue(callKey{}, k)
 
 	h := &c.Response.Header
-	h.Set(fiber.HeaderXRequestID, k.meta.RequestID)
+	h.SetCanonical([]byte(fiber.HeaderXRequestID), []byte(k.meta.RequestID))
 	for _, fixed := range s.headers {
 		h.SetCanonical(fixed.name, fixed.value)
 	}

@@ -122,8 +122,8 @@ func (s *server) introspectAgain(c *fasthttp.RequestCtx, r *recalled) (err error
 	defer k.ctx.end()
 	e := s.recall.endpoint
 	k.admitted, k.seen.chained, k.seen.operation, k.policy = true, true, e.ID, e.Limit
-	k.usedHeader = r.client.Challenge
-	if k.caller, err = s.Grants.SignIn(&k.ctx, r.client, k.grantMeta()); err != nil {
+	k.client, k.usedHeader = r.client, r.client.Challenge
+	if err = s.signInClient(k); err != nil {
 		return err
 	}
 	err = s.limit(&k.ctx, k, e, s.Introspection)
@@ -134,6 +134,7 @@ func (s *server) introspectAgain(c *fasthttp.RequestCtx, r *recalled) (err error
 	found, err := s.Tokens.IntrospectKnown(&k.ctx, k.caller, r.token)
 	if err == nil {
 		introspected(found).write(&c.Response)
+		k.spent = !k.ctx.asked()
 	}
 	return err
 }

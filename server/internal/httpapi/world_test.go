@@ -93,7 +93,7 @@ func newWorldOn(t testing.TB, o store.Options, r rates, more ...func(*Deps, *fee
 	must(t, err)
 	endpoint, err := grant.New(grant.Config{
 		Store: st, Issuer: issuer, Clock: w.clock, Elapsed: clock.System(),
-		Authenticator: clientauth.New(st, keys, w.clock),
+		Authenticator: clientauth.New(st, keys),
 		Failures:      limit.NewFailures(limit.Options{Clock: w.clock, Slots: 1 << 10}),
 		Refusals:      w.refusals,
 		Rates:         limit.NewRates(w.clock, r.tokens),

@@ -32,11 +32,10 @@ func (c *Caller) Has(permission string) bool {
 
 // ClientCaller is an account that has just proved itself by client
 // authentication: it may use all that it holds and that its credential gives.
-func ClientCaller(p *store.Principal, credentialID string, now time.Time) *Caller {
-	c := &Caller{ClientID: p.Account.ID, Principal: p, CredentialID: credentialID}
-	if credential, ok := p.Credential(credentialID); ok {
-		held, roles := p.Grants[identity.ManagementIdentifier].At(now)
-		c.Scopes, c.Roles = credential.Narrow(identity.ManagementResourceServerID, held), roles
+func ClientCaller(p *store.Principal, credential *identity.Credential, now time.Time) Caller {
+	held, roles := p.Grants[identity.ManagementIdentifier].At(now)
+	return Caller{
+		ClientID: p.Account.ID, Principal: p, CredentialID: credential.ID,
+		Scopes: credential.Narrow(identity.ManagementResourceServerID, held), Roles: roles,
 	}
-	return c
 }

@@ -207,6 +207,7 @@ func (c *Checker) verify(raw string) (*verified, error) {
 type standing struct {
 	principal *store.Principal
 	server    *identity.ResourceServer
+	at        time.Time // when that was asked
 }
 
 // judge says whether a verified token still stands. It is asked anew each time,
@@ -234,7 +235,7 @@ func (c *Checker) judge(ctx context.Context, v *verified) (standing, reason, err
 	if err != nil {
 		return standing{}, good, err
 	}
-	return standing{principal: p, server: rs}, good, nil
+	return standing{p, rs, now}, good, nil
 }
 
 // fresh is Unavailable while what judge goes by may be out of date.

@@ -194,7 +194,13 @@ func (a *agent) managementToken(scopes ...string) Minted {
 // caller is the account signed in by client authentication.
 func (a *agent) caller() *Caller {
 	a.w.t.Helper()
-	return ClientCaller(a.principal(), a.secret.ID, a.w.clock.Now())
+	p := a.principal()
+	credential, ok := p.Credential(a.secret.ID)
+	if !ok {
+		a.w.t.Fatalf("%s has no %s", p.Account.Name, a.secret.ID)
+	}
+	caller := ClientCaller(p, &credential, a.w.clock.Now())
+	return &caller
 }
 
 // events gives the recorded events of a type, in order.

@@ -70,7 +70,7 @@ func (s *Service) introspect(ctx context.Context, caller *Caller, v *verified) (
 		why = reasonNotShown
 	}
 	if why == good && !listed(caller, st.server) {
-		s.cfg.Store.Used(caller.ClientID, identity.ManagementResourceServerID, identity.PermTokensIntrospect, s.cfg.Clock.Now())
+		s.cfg.Store.Used(caller.ClientID, identity.ManagementResourceServerID, identity.PermTokensIntrospect, st.at)
 	}
 	if why != good {
 		s.checker.explain(ctx, v, why)
