@@ -13,7 +13,7 @@ import (
 // guards an API asks about a token in the same words for as long as the token is
 // presented to it, and what the words mean is for good: which client they name,
 // what its secret is compared as, and that the token is signed by us. That is
-// what is recalled, by the digest of the words, so that neither the secret nor
+// what is recalled, by a digest of the words, so that neither the secret nor
 // the token stays in memory. All else is asked anew each time, by the functions
 // that are there for new words: budgets, credential, gate, quota, and whether
 // the token stands.
@@ -80,7 +80,7 @@ func (r *recall) known(c *fasthttp.RequestCtx) (known *recalled, words *recent.D
 	if !h.IsPost() || string(h.RequestURI()) != r.uri {
 		return nil, nil
 	}
-	sum, exact := wordsOf(c)
+	sum, exact := r.wordsOf(c)
 	if !exact {
 		return nil, nil
 	}
@@ -99,7 +99,7 @@ func (s *server) remember(k *call, found *token.Introspection) {
 
 // wordsOf is the digest of all of a request to an OAuth endpoint that has a
 // meaning there. exact is false for a request that is better read in full.
-func wordsOf(c *fasthttp.RequestCtx) (words recent.Digest, exact bool) {
+func (r *recall) wordsOf(c *fasthttp.RequestCtx) (words recent.Digest, exact bool) {
 	h := &c.Request.Header
 	var authorization []byte
 	switch all := h.PeekAll(fiber.HeaderAuthorization); {
@@ -112,7 +112,7 @@ func wordsOf(c *fasthttp.RequestCtx) (words recent.Digest, exact bool) {
 	if len(authorization)+len(body) > maxWords || len(h.ContentEncoding()) > 0 {
 		return words, false
 	}
-	return recent.Sum(h.ContentType(), authorization, body), true
+	return recent.Sum(r.memory, h.ContentType(), authorization, body), true
 }
 
 // introspectAgain is admission and handler in one.

@@ -153,7 +153,7 @@ func TestWhatIsRecalledAnswersInsteadOfReadingAgain(t *testing.T) {
 			t.Errorf("%s is not remembered", name)
 		}
 	}
-	words, exact := wordsOf(request(a.form()))
+	words, exact := w.server.recall.wordsOf(request(a.form()))
 	r := w.server.recall.memory.Get(&words)
 	if !exact || r == nil {
 		t.Fatal("not found by its words")
@@ -232,7 +232,7 @@ func TestOtherRequestsWithTheSameBodyAreReadInFull(t *testing.T) {
 	a := w.asking()
 	a.ways()["form"](w).is(t, 200)
 	form := a.form()
-	words, exact := wordsOf(request(form))
+	words, exact := w.server.recall.wordsOf(request(form))
 	if !exact || recalls(w, request(form)) == nil {
 		t.Fatal("the request itself is read in full")
 	}
@@ -250,7 +250,7 @@ func TestOtherRequestsWithTheSameBodyAreReadInFull(t *testing.T) {
 	} {
 		c := request(form)
 		change(c)
-		if got, exact := wordsOf(c); exact && got == words {
+		if got, exact := w.server.recall.wordsOf(c); exact && got == words {
 			t.Errorf("%s makes no difference", name)
 		}
 	}

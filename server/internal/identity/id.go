@@ -78,7 +78,7 @@ func ParseID(p Prefix, s string) error {
 		return fault.Invalid("an id here is %s_ and %d characters of base32", p, idBodyLength)
 	}
 	for i := range len(body) {
-		if strings.IndexByte(crockford, body[i]) < 0 {
+		if c := body[i]; (c < '0' || c > '9') && (c < 'a' || c > 'z' || c == 'i' || c == 'l' || c == 'o' || c == 'u') {
 			return fault.Invalid("an id here is %s_ and %d characters of base32", p, idBodyLength)
 		}
 	}

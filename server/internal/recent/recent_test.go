@@ -1,6 +1,7 @@
 package recent
 
 import (
+	"bytes"
 	"encoding/binary"
 	"strings"
 	"testing"
@@ -71,18 +72,25 @@ func TestItTakesNothingLargerThanItself(t *testing.T) {
 
 func TestOtherTextsHaveAnotherSum(t *testing.T) {
 	t.Parallel()
-	long := strings.Repeat("x", 3*Common)
+	long := strings.Repeat("x", 3*common)
+	m, other := memory(1<<20), memory(1<<20)
 	seen := map[Digest][]string{}
 	for _, texts := range [][]string{
 		{}, {""}, {"", ""}, {"a"}, {"a", ""}, {"", "a"}, {"ab"}, {"a", "b"}, {"b", "a"}, {"\x00\x00\x00\x01a"}, {long}, {long + "x"}, {long, "x"},
 	} {
-		sum := Sum(texts...)
-		if other, ok := seen[sum]; ok {
-			t.Errorf("%.20q and %.20q have the same sum", texts, other)
+		sum := Sum(m, texts...)
+		if had, ok := seen[sum]; ok {
+			t.Errorf("%.20q and %.20q have the same sum", texts, had)
 		}
 		seen[sum] = texts
-		if sum != Sum(texts...) {
+		if sum != Sum(m, texts...) {
 			t.Errorf("%.20q has two", texts)
+		}
+		if sum == Sum(other, texts...) {
+			t.Errorf("%.20q has the same in another memory", texts)
+		}
+		if w := m.hash.works.Get().(*work); bytes.ContainsAny(w.text[:cap(w.text)], "abx") {
+			t.Errorf("%.20q can still be read", texts)
 		}
 	}
 }

@@ -179,7 +179,7 @@ func (c *Checker) verify(raw string) (*verified, error) {
 	if len(raw) > maxPresented {
 		return nil, reasonMalformed
 	}
-	sum := recent.Sum(raw)
+	sum := recent.Sum(c.cache, raw)
 	if v := c.cache.Get(&sum); v != nil {
 		return v, nil
 	}
