@@ -50,19 +50,14 @@ func (c *callContext) wait() context.Context {
 	return c.timed
 }
 
-// asked reports whether somebody may wait for its end.
-func (c *callContext) asked() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.timed != nil
-}
-
-// end ends it: the request has been answered.
-func (c *callContext) end() {
+// end ends it: the request has been answered. asked tells whether somebody may
+// have waited for that.
+func (c *callContext) end() (asked bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ended = true
 	if c.cancel != nil {
 		c.cancel()
 	}
+	return c.timed != nil
 }

@@ -119,7 +119,7 @@ func (r *recall) wordsOf(c *fasthttp.RequestCtx) (words recent.Digest, exact boo
 func (s *server) introspectAgain(c *fasthttp.RequestCtx, r *recalled) (err error) {
 	defer s.recovered(&err)
 	k := s.newCall(c)
-	defer k.ctx.end()
+	defer func() { k.spent = !k.ctx.end() && err == nil }()
 	e := s.recall.endpoint
 	k.admitted, k.seen.chained, k.seen.operation, k.policy = true, true, e.ID, e.Limit
 	k.client, k.usedHeader = r.client, r.client.Challenge
@@ -134,7 +134,6 @@ func (s *server) introspectAgain(c *fasthttp.RequestCtx, r *recalled) (err error
 	found, err := s.Tokens.IntrospectKnown(&k.ctx, k.caller, r.token)
 	if err == nil {
 		introspected(found).write(&c.Response)
-		k.spent = !k.ctx.asked()
 	}
 	return err
 }

@@ -73,11 +73,11 @@ func MadeAt(id string) time.Time {
 // ParseID checks that s is an id with the prefix p, in the one spelling that
 // NewID makes. The value is untrusted text until this has returned nil.
 func ParseID(p Prefix, s string) error {
-	body, ok := strings.CutPrefix(s, string(p)+"_")
-	if !ok || len(body) != idBodyLength || body[0] > '7' {
+	body, ok := strings.CutPrefix(s, string(p))
+	if !ok || len(body) != 1+idBodyLength || body[0] != '_' || body[1] > '7' {
 		return fault.Invalid("an id here is %s_ and %d characters of base32", p, idBodyLength)
 	}
-	for i := range len(body) {
+	for i := 1; i < len(body); i++ {
 		if c := body[i]; (c < '0' || c > '9') && (c < 'a' || c > 'z' || c == 'i' || c == 'l' || c == 'o' || c == 'u') {
 			return fault.Invalid("an id here is %s_ and %d characters of base32", p, idBodyLength)
 		}
