@@ -186,7 +186,7 @@ func (e *Endpoint) produce(ctx context.Context, a *Attempt) (token.Minted, error
 func (e *Endpoint) admit(a *Attempt) error {
 	s := &a.Request.Standing
 	if s.Quota == 0 {
-		*s = e.rates.Take(a.account, a.Principal.Account.TokenRateLimit)
+		*s = e.rates.Take(a.account, a.Principal.Account.TokenRateLimit, a.Now)
 	}
 	return s.Err()
 }

@@ -168,7 +168,7 @@ func (r *rehearsal) run(ctx context.Context) (err error) {
 		if r.a.login {
 			named = "" // a key names no client
 		}
-		if err := r.e.failures.Check(named, r.q.Address); err != nil {
+		if err := r.e.failures.Check(named, r.q.Address, r.a.Now); err != nil {
 			return err
 		}
 	}
@@ -178,7 +178,7 @@ func (r *rehearsal) run(ctx context.Context) (err error) {
 	if err := throughGate(&r.a, &r.a.Request.Meta); err != nil {
 		return err
 	}
-	r.standing = r.e.rates.Look(r.a.account, r.a.Principal.Account.TokenRateLimit)
+	r.standing = r.e.rates.Look(r.a.account, r.a.Principal.Account.TokenRateLimit, r.a.Now)
 	if err := r.standing.Err(); err != nil {
 		return err
 	}

@@ -79,7 +79,7 @@ func (e *Endpoint) signIn(ctx context.Context, a *Attempt) error {
 	// The budget goes by the client_id as it came, true or not: one that is
 	// tried in vain uses up its own budget at that address and hardly touches
 	// the one that all clients there share.
-	if err := e.failures.Check(p.ClientID, meta.Address); err != nil {
+	if err := e.failures.Check(p.ClientID, meta.Address, a.Now); err != nil {
 		return err
 	}
 	client, err := e.authenticate(ctx, a)
@@ -87,7 +87,7 @@ func (e *Endpoint) signIn(ctx context.Context, a *Attempt) error {
 		if failure := failureOf(err); failure != nil {
 			a.account = failure.AccountID
 			if guessed(failure.Reason) {
-				e.failures.Fail(p.ClientID, meta.Address)
+				e.failures.Fail(p.ClientID, meta.Address, a.Now)
 			}
 		}
 		return err

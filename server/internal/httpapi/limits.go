@@ -18,7 +18,7 @@ import (
 // that costs more: the permission, whose refusal is recorded, the body, and the
 // use case.
 func (s *server) limit(ctx context.Context, k *call, e *endpoint, rates *limit.Rates) error {
-	k.standing = rates.Take(k.caller.ClientID, 0)
+	k.standing = rates.Take(k.caller.ClientID, 0, k.at)
 	err := k.standing.Err()
 	if err == nil {
 		return nil

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"runtime/debug"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
@@ -26,6 +27,7 @@ import (
 type call struct {
 	ctx      callContext
 	meta     token.Meta
+	at       time.Time // when it came
 	seen     seen
 	admitted bool          // admission has begun: the route is known
 	caller   *token.Caller // who calls, where the operation asks for it
@@ -63,8 +65,9 @@ func (s *server) newCall(c *fasthttp.RequestCtx) *call {
 	// An inbound id is not taken over: it is text of the caller's choosing, and
 	// ours stands in the audit log.
 	k := s.calls.Get().(*call)
+	k.at = s.Clock.Now()
 	k.meta = token.Meta{
-		RequestID: identity.NewID(identity.PrefixRequest, s.Clock.Now()),
+		RequestID: identity.NewID(identity.PrefixRequest, k.at),
 		TraceID:   traceID(c),
 		Address:   s.clientAddress(c),
 	}

@@ -35,8 +35,10 @@ type Options struct {
 // A budget belongs to where the failures come from: a guesser elsewhere cannot
 // lock an account out, and no success, there or here, gives a guesser anything
 // back. Only time does.
+//
+// All times are monotonic, so that setting the clock of the machine neither
+// resets nor prolongs a budget.
 type Failures struct {
-	clock   clock.Clock
 	start   time.Time
 	address *table
 	pair    *table
@@ -54,7 +56,7 @@ func NewFailures(o Options) *Failures {
 		o.Slots = 1 << 16
 	}
 	return &Failures{
-		clock: o.Clock, start: o.Clock.Now(),
+		start:   o.Clock.Now(),
 		address: newTable(o.Slots, o.Address), pair: newTable(o.Slots, o.Pair),
 	}
 }
@@ -63,7 +65,7 @@ func NewFailures(o Options) *Failures {
 // time until the next try, when the budget of the address or that of the
 // account at this address is used up. It takes nothing from either: a sign-in
 // that succeeds costs nothing. account is the client_id as presented, true or
-// not, or "".
+// not, or ""; at is now, by the clock of the budgets.
 //
 // An address whose own budget is used up waits with all its accounts, the
 // honest ones behind the same address too. The wait is exact: whoever writes it
@@ -72,8 +74,8 @@ func NewFailures(o Options) *Failures {
 // Tries that are being checked at the same moment all pass, so a guesser with n
 // connections gets up to n-1 tries more than the budget; they are charged all
 // the same, and he waits so much longer.
-func (f *Failures) Check(account string, addr netip.Addr) error {
-	now := f.now()
+func (f *Failures) Check(account string, addr netip.Addr, at time.Time) error {
+	now := at.Sub(f.start)
 	addr = network(addr)
 	wait := f.address.wait(f.address.key("", addr), now)
 	if account != "" {
@@ -87,18 +89,14 @@ func (f *Failures) Check(account string, addr netip.Addr) error {
 
 // Fail stands after a failed authentication and charges both budgets. It is not
 // called for a refusal by Check, which would let a limited caller never return.
-func (f *Failures) Fail(account string, addr netip.Addr) {
-	now := f.now()
+func (f *Failures) Fail(account string, addr netip.Addr, at time.Time) {
+	now := at.Sub(f.start)
 	addr = network(addr)
 	f.address.charge(f.address.key("", addr), now)
 	if account != "" {
 		f.pair.charge(f.pair.key(account, addr), now)
 	}
 }
-
-// now is the time since the start: monotonic, so that setting the clock of the
-// machine neither resets nor prolongs a budget.
-func (f *Failures) now() time.Duration { return f.clock.Since(f.start) }
 
 // network is what an address counts as: an IPv4 address itself (mapped into
 // IPv6 or not), an IPv6 address as its /64.

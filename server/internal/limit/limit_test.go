@@ -22,14 +22,28 @@ var (
 	elsewhere = netip.MustParseAddr("198.51.100.1")
 )
 
-func newFailures(o limit.Options) (*limit.Failures, *clock.Fake) {
+// failures are budgets that are asked now.
+type failures struct {
+	*limit.Failures
+	clock clock.Clock
+}
+
+func newFailures(o limit.Options) (failures, *clock.Fake) {
 	clk := clockwork.NewFakeClockAt(time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC))
 	o.Clock = clk
-	return limit.NewFailures(o), clk
+	return failures{limit.NewFailures(o), clk}, clk
+}
+
+func (f failures) Check(account string, addr netip.Addr) error {
+	return f.Failures.Check(account, addr, f.clock.Now())
+}
+
+func (f failures) Fail(account string, addr netip.Addr) {
+	f.Failures.Fail(account, addr, f.clock.Now())
 }
 
 // wait is what Check asks the caller to wait; 0 is to go ahead.
-func wait(t *testing.T, f *limit.Failures, account string, addr netip.Addr) time.Duration {
+func wait(t *testing.T, f failures, account string, addr netip.Addr) time.Duration {
 	t.Helper()
 	err := f.Check(account, addr)
 	if err == nil {
@@ -42,7 +56,7 @@ func wait(t *testing.T, f *limit.Failures, account string, addr netip.Addr) time
 	return limited.RetryAfter
 }
 
-func expectWait(t *testing.T, f *limit.Failures, account string, addr netip.Addr, want time.Duration) {
+func expectWait(t *testing.T, f failures, account string, addr netip.Addr, want time.Duration) {
 	t.Helper()
 	if got := wait(t, f, account, addr); got != want {
 		t.Errorf("%s from %s waits %v, want %v", account, addr, got, want)
@@ -217,7 +231,7 @@ func TestAStrangerIsNotHeldBackByAFullTableUnlessHeFails(t *testing.T) {
 }
 
 func BenchmarkCheck(b *testing.B) {
-	f := limit.NewFailures(limit.Options{Clock: clock.System()})
+	f := failures{limit.NewFailures(limit.Options{Clock: clock.System()}), clock.System()}
 	b.ReportAllocs()
 	for b.Loop() {
 		if err := f.Check(account, here); err != nil {

@@ -31,7 +31,6 @@ const (
 // newcomer owes nothing: unlike failures, calls are made by accounts that an
 // operator has registered, and a newcomer must not pay for others.
 type Rates struct {
-	clock     clock.Clock
 	start     time.Time
 	perMinute int
 	table     *table
@@ -40,7 +39,7 @@ type Rates struct {
 // NewRates allocates the quotas of one class of calls. perMinute is what an
 // account gets that has no quota of its own.
 func NewRates(clk clock.Clock, perMinute int) *Rates {
-	return &Rates{clock: clk, start: clk.Now(), perMinute: within(perMinute), table: newTable(rateSlots, Budget{})}
+	return &Rates{start: clk.Now(), perMinute: within(perMinute), table: newTable(rateSlots, Budget{})}
 }
 
 // Standing is how an account stands with its quota after a call.
@@ -61,15 +60,16 @@ func (s Standing) Err() error {
 }
 
 // Take takes one call from the quota of an account, if there is one left.
-// perMinute is the account's own quota; zero is that of all.
-func (r *Rates) Take(account string, perMinute int) Standing {
+// perMinute is the account's own quota; zero is that of all. at is now, by the
+// clock of the quotas.
+func (r *Rates) Take(account string, perMinute int, at time.Time) Standing {
 	if perMinute == 0 {
 		perMinute = r.perMinute
 	}
 	quota := within(perMinute)
 	every := Window / time.Duration(quota)
 	tolerance := time.Duration(quota-1) * every
-	debt, taken := r.table.take(r.table.accountKey(account), every, tolerance, r.clock.Since(r.start))
+	debt, taken := r.table.take(r.table.accountKey(account), every, tolerance, at.Sub(r.start))
 	s := Standing{Quota: quota, Reset: debt}
 	if !taken {
 		s.Wait = debt - tolerance
@@ -81,14 +81,14 @@ func (r *Rates) Take(account string, perMinute int) Standing {
 
 // Look is how an account stands with its quota; it takes nothing. Remaining and
 // Wait tell whether a call would pass now.
-func (r *Rates) Look(account string, perMinute int) Standing {
+func (r *Rates) Look(account string, perMinute int, at time.Time) Standing {
 	if perMinute == 0 {
 		perMinute = r.perMinute
 	}
 	quota := within(perMinute)
 	every := Window / time.Duration(quota)
 	tolerance := time.Duration(quota-1) * every
-	debt := r.table.owes(r.table.accountKey(account), r.clock.Since(r.start))
+	debt := r.table.owes(r.table.accountKey(account), at.Sub(r.start))
 	s := Standing{Quota: quota, Reset: debt}
 	if debt > tolerance {
 		s.Wait = debt - tolerance

@@ -15,9 +15,23 @@ import (
 	"github.com/marque-id/marque/server/internal/limit"
 )
 
-func newRates(perMinute int) (*limit.Rates, *clock.Fake) {
+// rates are quotas that are asked now.
+type rates struct {
+	*limit.Rates
+	clock clock.Clock
+}
+
+func newRates(perMinute int) (rates, *clock.Fake) {
 	clk := clockwork.NewFakeClockAt(time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC))
-	return limit.NewRates(clk, perMinute), clk
+	return rates{limit.NewRates(clk, perMinute), clk}, clk
+}
+
+func (r rates) Take(account string, perMinute int) limit.Standing {
+	return r.Rates.Take(account, perMinute, r.clock.Now())
+}
+
+func (r rates) Look(account string, perMinute int) limit.Standing {
+	return r.Rates.Look(account, perMinute, r.clock.Now())
 }
 
 func expectStanding(t *testing.T, got, want limit.Standing) {
@@ -139,7 +153,7 @@ func TestAFullTableRefusesNoNewcomer(t *testing.T) {
 }
 
 func BenchmarkTake(b *testing.B) {
-	r := limit.NewRates(clock.System(), limit.MaxPerMinute)
+	r := rates{limit.NewRates(clock.System(), limit.MaxPerMinute), clock.System()}
 	accounts := make([]string, 1024)
 	for i := range accounts {
 		accounts[i] = fmt.Sprintf("sa_01kjwvq7k000000000000%05d", i)
