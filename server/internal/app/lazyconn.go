@@ -154,7 +154,9 @@ func (d *direction) do(p []byte) (int, error) {
 			break
 		}
 	}
-	d.waiting.Store(false)
+	if d.waiting.Load() {
+		d.waiting.Store(false)
+	}
 	d.p = nil
 	if err == nil {
 		err = d.err

@@ -89,7 +89,7 @@ type server struct {
 	openapi  document
 	headers  []header
 	recall   recall
-	calls    sync.Pool // of *call
+	calls    sync.Pool // of *call, for those that are recalled
 }
 
 var _ api.StrictServerInterface = (*server)(nil)

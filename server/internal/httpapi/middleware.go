@@ -40,7 +40,6 @@ type call struct {
 	// How the sign-in went, for the WWW-Authenticate of a refusal.
 	usedHeader   bool // there was an Authorization header
 	bearerFailed bool // the refusal is one of RFC 6750
-	spent        bool // nothing has kept it: its memory may serve another
 }
 
 type callKey struct{}
@@ -56,15 +55,19 @@ func (s *server) begin(c *fiber.Ctx) *call {
 	if k, ok := c.Context().UserValue(callKey{}).(*call); ok {
 		return k
 	}
-	k := s.newCall(c.Context())
+	k := new(call)
+	s.know(c.Context(), k)
+	k.words, _ = c.Context().UserValue(wordsKey{}).(*recent.Digest)
+	c.Context().SetUserValue(callKey{}, k)
 	c.SetUserContext(&k.ctx)
 	return k
 }
 
-func (s *server) newCall(c *fasthttp.RequestCtx) *call {
+// know fills a call with what is known of each, and gives the answer what each
+// has.
+func (s *server) know(c *fasthttp.RequestCtx, k *call) {
 	// An inbound id is not taken over: it is text of the caller's choosing, and
 	// ours stands in the audit log.
-	k := s.calls.Get().(*call)
 	k.at = s.Clock.Now()
 	k.meta = token.Meta{
 		RequestID: identity.NewID(identity.PrefixRequest, k.at),
@@ -72,15 +75,12 @@ func (s *server) newCall(c *fasthttp.RequestCtx) *call {
 		Address:   s.clientAddress(c),
 	}
 	k.ctx.call, k.ctx.deadline = k, c.Time().Add(s.RequestTimeout)
-	k.words, _ = c.UserValue(wordsKey{}).(*recent.Digest)
-	c.SetUserValue(callKey{}, k)
 
 	h := &c.Response.Header
 	h.SetCanonical([]byte(fiber.HeaderXRequestID), []byte(k.meta.RequestID))
 	for _, fixed := range s.headers {
 		h.SetCanonical(fixed.name, fixed.value)
 	}
-	return k
 }
 
 // header is a field that every answer has, written as fasthttp keeps it.

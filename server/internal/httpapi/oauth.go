@@ -84,7 +84,6 @@ func (r introspected) VisitTokensIntrospectResponse(c *fiber.Ctx) error {
 }
 
 func (r introspected) write(to *fasthttp.Response) {
-	to.Header.SetCanonical([]byte(fiber.HeaderPragma), []byte("no-cache"))
 	to.Header.SetContentType(fiber.MIMEApplicationJSON)
 	found := token.Introspection(r)
 	var space [1 << 10]byte

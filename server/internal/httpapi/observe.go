@@ -27,10 +27,6 @@ func (s *server) observe(app *fiber.App) {
 				s.Gate.Hold()
 			}
 			s.done(c, k)
-			if k.spent {
-				*k = call{}
-				s.calls.Put(k)
-			}
 		}
 	}
 }

@@ -61,11 +61,21 @@ func (s *server) recallWith(app *fiber.App) {
 			next(c)
 			return
 		}
-		if err := s.introspectAgain(c, r); err != nil {
+		k := s.calls.Get().(*call)
+		err := s.introspectAgain(c, k, r)
+		asked := k.ctx.end()
+		if err != nil {
+			c.SetUserValue(callKey{}, k)
 			framework := app.AcquireCtx(c)
 			defer app.ReleaseCtx(framework)
-			framework.SetUserContext(&s.begin(framework).ctx)
+			framework.SetUserContext(&k.ctx)
 			_ = s.handleError(framework, err) // which has written it
+			return                            // and observe tells of it
+		}
+		s.done(c, k)
+		if !asked { // nothing has kept it, then
+			*k = call{}
+			s.calls.Put(k)
 		}
 	}
 }
@@ -116,10 +126,9 @@ func (r *recall) wordsOf(c *fasthttp.RequestCtx) (words recent.Digest, exact boo
 }
 
 // introspectAgain is admission and handler in one.
-func (s *server) introspectAgain(c *fasthttp.RequestCtx, r *recalled) (err error) {
+func (s *server) introspectAgain(c *fasthttp.RequestCtx, k *call, r *recalled) (err error) {
 	defer s.recovered(&err)
-	k := s.newCall(c)
-	defer func() { k.spent = !k.ctx.end() && err == nil }()
+	s.know(c, k)
 	e := s.recall.endpoint
 	k.admitted, k.seen.chained, k.seen.operation, k.policy = true, true, e.ID, e.Limit
 	k.client, k.usedHeader = r.client, r.client.Challenge

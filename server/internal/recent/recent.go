@@ -28,8 +28,9 @@ type hash struct {
 
 // work is the memory that making one takes. Nothing of a text stays in it.
 type work struct {
-	text []byte
-	sum  Digest
+	text  []byte
+	nonce [12]byte // zero
+	sum   Digest
 }
 
 // common is how long texts are at most, nearly always.
@@ -58,8 +59,7 @@ func Sum[V comparable, T string | []byte](m *Memory[V], texts ...T) Digest {
 		b = binary.BigEndian.AppendUint32(b, uint32(len(t)))
 		b = append(b, t...)
 	}
-	var nonce [12]byte
-	m.hash.mac.Seal(w.sum[:0], nonce[:], nil, b)
+	m.hash.mac.Seal(w.sum[:0], w.nonce[:], nil, b)
 	sum := w.sum
 	clear(b)
 	w.text = b

@@ -11,7 +11,6 @@ import (
 // there is nothing else in it: why a token is no good is nobody's business.
 type Introspection struct {
 	Active bool
-	Claims Claims
 	Token  Known // when it is active
 }
 
@@ -76,7 +75,7 @@ func (s *Service) introspect(ctx context.Context, caller *Caller, v *verified) (
 		s.checker.explain(ctx, v, why)
 		return Introspection{}, nil
 	}
-	return Introspection{Active: true, Claims: v.claims, Token: Known{v}}, nil
+	return Introspection{Active: true, Token: Known{v}}, nil
 }
 
 // CanIntrospect reports whether the caller may see the tokens of a resource
