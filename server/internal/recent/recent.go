@@ -13,11 +13,13 @@ import (
 // Digest stands for a text, or for several one after the other, in one memory.
 //
 // It is the GMAC (NIST SP 800-38D) of their lengths and texts, under a key of the
-// memory and always the same nonce. No digest ever leaves the process, so all
-// that is asked of it is what GHASH is without that: under a key that nobody
-// knows, two texts of n blocks have the same digest with a probability of at
-// most n/2^128 (McGrew and Viega, "The Security and Performance of the
-// Galois/Counter Mode", 2004, lemma 2). It takes a fifth of the time of SHA-256.
+// memory and always the same nonce. That would not do for a MAC that anybody
+// sees; but no digest leaves the process, and all that is asked of one is what
+// GHASH is by itself: under a key that nobody knows, two texts of at most n
+// blocks share a digest with a probability of at most (n+1)/2^128, whoever has
+// chosen them (McGrew and Viega, "The Security and Performance of the
+// Galois/Counter Mode of Operation", 2004). It takes a fifth of the time of
+// SHA-256, which was the dearest part of a recalled introspection.
 type Digest [16]byte
 
 // hash makes the digests of one memory.
