@@ -73,24 +73,46 @@ func TestItTakesNothingLargerThanItself(t *testing.T) {
 func TestOtherTextsHaveAnotherSum(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 3*common)
-	m, other := memory(1<<20), memory(1<<20)
-	seen := map[Digest][]string{}
-	for _, texts := range [][]string{
-		{}, {""}, {"", ""}, {"a"}, {"a", ""}, {"", "a"}, {"ab"}, {"a", "b"}, {"b", "a"}, {"\x00\x00\x00\x01a"}, {long}, {long + "x"}, {long, "x"},
+	for name, of := range map[string]func(key []byte) (func(*work), error){
+		"GMAC": byGMAC,
+		"HMAC": func(key []byte) (func(*work), error) { return byHMAC(key), nil },
 	} {
-		sum := Sum(m, texts...)
-		if had, ok := seen[sum]; ok {
-			t.Errorf("%.20q and %.20q have the same sum", texts, had)
+		fresh := func(key byte) *Memory[*value] {
+			m := memory(1 << 20)
+			mac, err := of(bytes.Repeat([]byte{key}, 32))
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.hash.mac = mac
+			return m
 		}
-		seen[sum] = texts
-		if sum != Sum(m, texts...) {
-			t.Errorf("%.20q has two", texts)
+		m, other := fresh(1), fresh(2)
+		seen := map[Digest][]string{}
+		for _, texts := range [][]string{
+			{}, {""}, {"", ""}, {"a"}, {"a", ""}, {"", "a"}, {"ab"}, {"a", "b"}, {"b", "a"}, {"\x00\x00\x00\x01a"}, {long}, {long + "x"}, {long, "x"},
+		} {
+			sum := Sum(m, texts...)
+			if had, ok := seen[sum]; ok {
+				t.Errorf("%s: %.20q and %.20q have the same sum", name, texts, had)
+			}
+			seen[sum] = texts
+			if sum != Sum(m, texts...) {
+				t.Errorf("%s: %.20q has two", name, texts)
+			}
+			if sum == Sum(other, texts...) {
+				t.Errorf("%s: %.20q has the same in another memory", name, texts)
+			}
+			if w := m.hash.works.Get().(*work); bytes.ContainsAny(w.text[:cap(w.text)], "abx") {
+				t.Errorf("%s: %.20q can still be read", name, texts)
+			}
 		}
-		if sum == Sum(other, texts...) {
-			t.Errorf("%.20q has the same in another memory", texts)
-		}
-		if w := m.hash.works.Get().(*work); bytes.ContainsAny(w.text[:cap(w.text)], "abx") {
-			t.Errorf("%.20q can still be read", texts)
-		}
+	}
+}
+
+// No two memories share a key, and so what hits in one says nothing of another.
+func TestEachMemoryHasSumsOfItsOwn(t *testing.T) {
+	t.Parallel()
+	if Sum(memory(1<<20), "a") == Sum(memory(1<<20), "a") {
+		t.Error("two memories have the same sum of a text")
 	}
 }
