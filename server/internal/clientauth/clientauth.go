@@ -83,10 +83,10 @@ func New(st *store.Store, keys *keyring.Keyring) *Authenticator {
 	return &Authenticator{store: st, keys: keys}
 }
 
-// Authenticate proves the client, or refuses, by what holds at the time now. Every refusal is the same fault,
-// [fault.InvalidClient], whose cause is a [*Failure]; any other fault means
-// that the question could not be answered. It says nothing about the account's
-// status: that gate comes after.
+// Authenticate proves the client, or refuses, by what holds at the given time.
+// Every refusal is the same fault, [fault.InvalidClient], whose cause is a
+// [*Failure]; any other fault means that the question could not be answered. It
+// says nothing about the account's status: that gate comes after.
 func (a *Authenticator) Authenticate(ctx context.Context, p *Presented, now time.Time) (Client, error) {
 	switch p.Method {
 	case MethodBasic, MethodForm:

@@ -22,16 +22,21 @@ func TestMatchFindsASecretInEachPlace(t *testing.T) {
 		if got := match(n, stored, &[32]byte{0xff}); got != -1 {
 			t.Errorf("%d secrets: a MAC that none has is found at %d", n, got)
 		}
-		for at := range 8 * 32 {
-			near := [32]byte{1}
-			near[at/8] ^= 1 << (at % 8)
-			if n == 1 && match(n, stored, &near) != -1 {
-				t.Errorf("a MAC that differs in bit %d alone is found", at)
-			}
-		}
 		// What empty places are compared with is no secret.
 		if got := match(n, stored, new([32]byte)); got != -1 {
 			t.Errorf("%d secrets: nothing is found at %d", n, got)
+		}
+	}
+}
+
+func TestMatchLooksAtEachBit(t *testing.T) {
+	t.Parallel()
+	secret := [32]byte{1, 31: 255}
+	for bit := range 8 * len(secret) {
+		near := secret
+		near[bit/8] ^= 1 << (bit % 8)
+		if match(1, func(int) *[32]byte { return &secret }, &near) != -1 {
+			t.Errorf("a MAC that differs in bit %d alone is found", bit)
 		}
 	}
 }

@@ -56,7 +56,7 @@ type Endpoint struct {
 	grants   map[string]Grant
 	pace     pace
 	log      *slog.Logger
-	visits   sync.Pool
+	visits   sync.Pool // of *visit
 	issued   func(grant string)
 	declined func(reason string)
 }

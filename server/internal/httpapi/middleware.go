@@ -77,7 +77,7 @@ func (s *server) know(c *fasthttp.RequestCtx, k *call) {
 	k.ctx.call, k.ctx.deadline = k, c.Time().Add(s.RequestTimeout)
 
 	h := &c.Response.Header
-	h.SetCanonical([]byte(fiber.HeaderXRequestID), []byte(k.meta.RequestID))
+	h.SetCanonical([]byte("X-Request-Id"), []byte(k.meta.RequestID))
 	for _, fixed := range s.headers {
 		h.SetCanonical(fixed.name, fixed.value)
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -171,6 +172,47 @@ func TestWhatIsRecalledAnswersInsteadOfReadingAgain(t *testing.T) {
 	if got := a.ways()["form"](w).is(t, 200); got.member("active") != false { // the guard may not see it
 		t.Errorf("the words were read again: %s", got.text)
 	}
+}
+
+// What a recalled call was made with serves the next: none gets anything of
+// another, answered or refused.
+func TestCallsThatAreRecalledAtTheSameTimeAreCallsApart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.asking()
+	other := w.account("other-guard")
+	bodies := map[string]string{ // form → answer; "" for none
+		a.form(): "",
+		url.Values{"client_id": {w.admin.id}, "client_secret": {w.admin.secret}, "token": {w.adminToken}}.Encode(): "",
+		url.Values{"client_id": {other.id}, "client_secret": {other.secret}, "token": {a.token}}.Encode():          "",
+	}
+	handler := w.app.Server().Handler
+	ask := func(form string) (body, id string) {
+		c := request(form)
+		handler(c)
+		return string(c.Response.Body()), string(c.Response.Header.Peek("X-Request-Id"))
+	}
+	for form := range bodies {
+		bodies[form], _ = ask(form)
+	}
+	var group sync.WaitGroup
+	var ids sync.Map
+	for range 8 {
+		for form, want := range bodies {
+			group.Go(func() {
+				for range 50 {
+					body, id := ask(form)
+					if body != want {
+						t.Errorf("%s, not %s", body, want)
+					}
+					if _, twice := ids.LoadOrStore(id, true); twice {
+						t.Errorf("two answers have the id %s", id)
+					}
+				}
+			})
+		}
+	}
+	group.Wait()
 }
 
 func recalls(w *world, c *fasthttp.RequestCtx) *recalled {
