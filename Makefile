@@ -90,7 +90,9 @@ bench-sdks: setup ## Measure the SDKs: cached tokens, verification beside the ba
 	@cd sdks/python && .venv/bin/python bench/bench.py
 	@cd sdks/typescript && npm run --silent bench
 
-# The parsers, as package:target, each fuzzed for $(FUZZ).
+# The parsers, as package:target, each fuzzed for $(FUZZ). Before Go 1.27 a target
+# that has found nothing can fail when its time is over (go.dev/issue/75804): it is
+# asked once more.
 FUZZ := 30s
 PARSERS = jose:FuzzParse jose:FuzzParseJWK jose:FuzzCheckJSON httpapi:FuzzForm \
 	identity:FuzzParseScope identity:FuzzParseID config:FuzzDuration
@@ -98,9 +100,11 @@ PARSERS = jose:FuzzParse jose:FuzzParseJWK jose:FuzzCheckJSON httpapi:FuzzForm \
 .PHONY: fuzz
 fuzz: ## Fuzz each parser for 30 s
 	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; code=0; \
+	once() { go test -run '^$$' -fuzz "^$${parser#*:}$$" -fuzztime $(FUZZ) -fuzzminimizetime 5s "./server/internal/$${parser%:*}" >"$$log" 2>&1; }; \
+	overtime() { grep -q '^    context deadline exceeded$$' "$$log" && ! grep -q 'Failing input' "$$log"; }; \
 	for parser in $(PARSERS); do \
 		verdict=ok; \
-		go test -run '^$$' -fuzz "^$${parser#*:}$$" -fuzztime $(FUZZ) -fuzzminimizetime 5s "./server/internal/$${parser%:*}" >"$$log" 2>&1 || verdict=SHORT; \
+		once || { overtime && once; } || verdict=SHORT; \
 		execs=$$(sed -n 's/.*execs: \([0-9]*\).*/\1/p' "$$log" | tail -n 1); \
 		printf '%-30s %-10s %-5s  %s\n' "fuzz $$parser" - "$$verdict" "$${execs:-no} executions in $(FUZZ)"; \
 		if [ "$$verdict" != ok ]; then code=1; tail -n 30 "$$log"; fi; \
