@@ -56,7 +56,7 @@ func TestAnAccountThatIsNoLongerAskedForMakesRoom(t *testing.T) {
 			}
 		}
 		for _, p := range half {
-			if u.of(p.id(), p) != u.of(p.id(), p) {
+			if had := u.of(p.id(), p); u.of(p.id(), p) != had {
 				t.Errorf("%s is unpacked each time", p.id())
 			}
 		}
