@@ -10,9 +10,7 @@ import (
 // starts and does what it is there for.
 func TestAServerServesInFIPS140OnlyMode(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	s := start(t, []string{"GODEBUG=fips140=only"}, "serve", "--dev", "--data-dir", dir, "--listen", "127.0.0.1:0")
-	s.readProfile(t, dir)
+	s := startDev(t, t.TempDir(), "GODEBUG=fips140=only")
 	client := s.client(t)
 	token := s.adminToken(t, client)
 	if status := s.call(t, client, token, http.MethodGet, "/v1/whoami", "", nil); status != http.StatusOK {

@@ -76,10 +76,11 @@ type profile struct {
 	ClientSecretFile string `json:"client_secret_file"`
 }
 
-// startDev starts a development server on a free port.
-func startDev(t *testing.T, dir string) *server {
+// startDev starts a development server on a free port. env is added to its
+// environment.
+func startDev(t *testing.T, dir string, env ...string) *server {
 	t.Helper()
-	s := start(t, nil, "serve", "--dev", "--data-dir", dir, "--listen", "127.0.0.1:0")
+	s := start(t, env, "serve", "--dev", "--data-dir", dir, "--listen", "127.0.0.1:0")
 	s.readProfile(t, dir)
 	return s
 }

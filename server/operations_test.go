@@ -154,9 +154,7 @@ const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 // the audit record; nothing secret is.
 func TestEachRequestIsOneLine(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	s := start(t, []string{"MARQUE_LOG_FORMAT=json"}, "serve", "--dev", "--data-dir", dir, "--listen", "127.0.0.1:0")
-	s.readProfile(t, dir)
+	s := startDev(t, t.TempDir(), "MARQUE_LOG_FORMAT=json")
 	client := s.client(t)
 	secret := s.adminSecret(t)
 	token := s.adminToken(t, client)
@@ -236,9 +234,7 @@ func TestEachRequestIsOneLine(t *testing.T) {
 // connections are served while readiness says no already.
 func TestReadinessSaysNoBeforeTheDoorCloses(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	s := start(t, []string{"MARQUE_SHUTDOWN_DELAY=2s"}, "serve", "--dev", "--data-dir", dir, "--listen", "127.0.0.1:0")
-	s.readProfile(t, dir)
+	s := startDev(t, t.TempDir(), "MARQUE_SHUTDOWN_DELAY=2s")
 	client, operations := s.client(t), s.operations(t)
 	s.signal(t, syscall.SIGTERM)
 	eventually(t, "readiness says no", func() bool {

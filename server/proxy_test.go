@@ -21,9 +21,7 @@ import (
 // behind starts a server that was told of proxies.
 func behind(t *testing.T, env ...string) *server {
 	t.Helper()
-	dir := t.TempDir()
-	s := start(t, append(env, "MARQUE_LOG_FORMAT=json"), "serve", "--dev", "--data-dir", dir, "--listen", "127.0.0.1:0")
-	s.readProfile(t, dir)
+	s := startDev(t, t.TempDir(), append(env, "MARQUE_LOG_FORMAT=json")...)
 	return s
 }
 

@@ -58,9 +58,14 @@ func (s *server) begin(c *fiber.Ctx) *call {
 	k := new(call)
 	s.know(c.Context(), k)
 	k.words, _ = c.Context().UserValue(wordsKey{}).(*recent.Digest)
+	k.carriedBy(c)
+	return k
+}
+
+// carriedBy lets the error handler, and whoever is given the context, find a call.
+func (k *call) carriedBy(c *fiber.Ctx) {
 	c.Context().SetUserValue(callKey{}, k)
 	c.SetUserContext(&k.ctx)
-	return k
 }
 
 // know fills a call with what is known of each, and gives the answer what each

@@ -65,10 +65,9 @@ func (s *server) recallWith(app *fiber.App) {
 		err := s.introspectAgain(c, k, r)
 		asked := k.ctx.end()
 		if err != nil {
-			c.SetUserValue(callKey{}, k)
 			framework := app.AcquireCtx(c)
 			defer app.ReleaseCtx(framework)
-			framework.SetUserContext(&k.ctx)
+			k.carriedBy(framework)
 			_ = s.handleError(framework, err) // which has written it
 			return                            // and observe tells of it
 		}

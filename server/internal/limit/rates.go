@@ -63,12 +63,7 @@ func (s Standing) Err() error {
 // perMinute is the account's own quota; zero is that of all. at is now, by the
 // clock of the quotas.
 func (r *Rates) Take(account string, perMinute int, at time.Time) Standing {
-	if perMinute == 0 {
-		perMinute = r.perMinute
-	}
-	quota := within(perMinute)
-	every := Window / time.Duration(quota)
-	tolerance := time.Duration(quota-1) * every
+	quota, every, tolerance := r.terms(perMinute)
 	debt, taken := r.table.take(r.table.accountKey(account), every, tolerance, at.Sub(r.start))
 	s := Standing{Quota: quota, Reset: debt}
 	if !taken {
@@ -82,12 +77,7 @@ func (r *Rates) Take(account string, perMinute int, at time.Time) Standing {
 // Look is how an account stands with its quota; it takes nothing. Remaining and
 // Wait tell whether a call would pass now.
 func (r *Rates) Look(account string, perMinute int, at time.Time) Standing {
-	if perMinute == 0 {
-		perMinute = r.perMinute
-	}
-	quota := within(perMinute)
-	every := Window / time.Duration(quota)
-	tolerance := time.Duration(quota-1) * every
+	quota, every, tolerance := r.terms(perMinute)
 	debt := r.table.owes(r.table.accountKey(account), at.Sub(r.start))
 	s := Standing{Quota: quota, Reset: debt}
 	if debt > tolerance {
@@ -96,6 +86,17 @@ func (r *Rates) Look(account string, perMinute int, at time.Time) Standing {
 	}
 	s.Remaining = int((tolerance + every - debt) / every)
 	return s
+}
+
+// terms are an account's calls a minute, the time for one of them, and how much it
+// may owe when it makes one.
+func (r *Rates) terms(perMinute int) (quota int, every, tolerance time.Duration) {
+	if perMinute == 0 {
+		perMinute = r.perMinute
+	}
+	quota = within(perMinute)
+	every = Window / time.Duration(quota)
+	return quota, every, time.Duration(quota-1) * every
 }
 
 func within(perMinute int) int { return min(max(perMinute, 1), MaxPerMinute) }
