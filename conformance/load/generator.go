@@ -21,29 +21,58 @@ type shot struct {
 }
 
 // fire keeps connections busy with one request each, TLS keep-alive, no pause,
-// for the given time after a warm-up of a fifth of it. The requests are
-// rendered beforehand and dealt out in turn, so that the generator costs as
-// little as it can: it shares its core with PostgreSQL.
+// for the given time after a warm-up of a fifth of it.
 func fire(ctx context.Context, address string, config *tls.Config, requests [][]byte, connections int, length time.Duration) (shot, error) {
+	c, err := connect(address, config, connections)
+	if err != nil {
+		return shot{}, err
+	}
+	defer c.close()
+	return c.fire(ctx, requests, length)
+}
+
+// crowd are connections to one server.
+type crowd []connection
+
+type connection struct {
+	*tls.Conn
+	reader *bufio.Reader
+}
+
+func connect(address string, config *tls.Config, connections int) (crowd, error) {
+	var c crowd
+	for range connections {
+		conn, err := tls.Dial("tcp", address, config)
+		if err != nil {
+			c.close()
+			return nil, fmt.Errorf("dial %s: %w", address, err)
+		}
+		c = append(c, connection{conn, bufio.NewReaderSize(conn, 16<<10)})
+	}
+	return c, nil
+}
+
+func (c crowd) close() {
+	for _, conn := range c {
+		_ = conn.Close()
+	}
+}
+
+// fire keeps the connections busy. The requests are rendered beforehand and dealt
+// out in turn, so that the generator costs as little as it can: it shares its core
+// with PostgreSQL. When it returns, everything that was asked is answered.
+func (c crowd) fire(ctx context.Context, requests [][]byte, length time.Duration) (shot, error) {
 	var (
 		next, good, bad atomic.Int64
 		measuring       atomic.Bool
 		wait            sync.WaitGroup
-		failure         = make(chan error, connections)
-		latencies       = make([][]time.Duration, connections)
+		failure         = make(chan error, len(c))
+		latencies       = make([][]time.Duration, len(c))
 	)
 	ctx, stop := context.WithTimeout(ctx, length+length/5)
 	defer stop()
-	for c := range connections {
-		conn, err := tls.Dial("tcp", address, config)
-		if err != nil {
-			stop()
-			wait.Wait()
-			return shot{}, fmt.Errorf("dial %s: %w", address, err)
-		}
+	for n, conn := range c {
 		wait.Go(func() {
-			defer func() { _ = conn.Close() }()
-			reader := bufio.NewReaderSize(conn, 16<<10)
 			var response fasthttp.Response
 			for ctx.Err() == nil {
 				request := requests[int(next.Add(1))%len(requests)]
@@ -52,7 +81,7 @@ func fire(ctx context.Context, address string, config *tls.Config, requests [][]
 					failure <- err
 					return
 				}
-				if err := response.Read(reader); err != nil {
+				if err := response.Read(conn.reader); err != nil {
 					failure <- err
 					return
 				}
@@ -61,7 +90,7 @@ func fire(ctx context.Context, address string, config *tls.Config, requests [][]
 				}
 				if response.StatusCode() == fasthttp.StatusOK {
 					good.Add(1)
-					latencies[c] = append(latencies[c], time.Since(sent))
+					latencies[n] = append(latencies[n], time.Since(sent))
 				} else {
 					bad.Add(1)
 				}

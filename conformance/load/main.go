@@ -26,7 +26,7 @@ func main() {
 	var b bench
 	flag.StringVar(&b.binary, "marque", "bin/marque", "the binary to measure")
 	flag.IntVar(&b.connections, "connections", 64, "connections that are kept busy")
-	flag.IntVar(&b.rounds, "rounds", 3, "pairs of runs; medians are printed")
+	flag.IntVar(&b.rounds, "rounds", 3, "runs of what is measured; medians are printed")
 	flag.DurationVar(&b.length, "length", 5*time.Second, "length of one run")
 	flag.IntVar(&b.accounts, "accounts", 10_000, "accounts for the memory figure")
 	flag.StringVar(&b.part, "part", "", "measure one part only: limits, rooms, stop or scale")
@@ -116,7 +116,8 @@ func (b *bench) run(ctx context.Context) error {
 
 // beside measures Marque beside its limits.
 func (b *bench) beside(ctx context.Context, cluster *postgres.Cluster) error {
-	fmt.Printf("%-44s %10s %10s %7s %9s %9s\n", "", "limit/s", "marque/s", "ratio", "p50", "p99")
+	fmt.Printf("limit and Marque in turn, %v each, %d times; the ratio is the median of theirs, and half of theirs are in between\n", turn, b.turns())
+	fmt.Printf("%-44s %10s %10s %7s %9s %9s   %s\n", "", "limit/s", "marque/s", "ratio", "p50", "p99", "half of the ratios")
 	return b.onBoth(func(database string) error { return b.database(ctx, cluster, database) })
 }
 

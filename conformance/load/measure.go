@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -79,7 +80,18 @@ func (b *bench) measure(ctx context.Context, s *server.Server, database string) 
 	return b.memory(ctx, s, agents, database)
 }
 
-// pair measures the limit and Marque in turn and prints the medians' ratio.
+// turn is how long the limit, or Marque, runs before it is the other's turn. A
+// machine of which others have a part changes its speed within minutes: what is
+// compared is measured in the same moment, and many times.
+const turn = time.Second
+
+// turns is how many turns each has in the time of all rounds.
+func (b *bench) turns() int {
+	return max(1, int(time.Duration(b.rounds)*b.length/turn))
+}
+
+// pair measures the limit and Marque in turn and prints the median of the ratios,
+// and between what half of them are.
 func (b *bench) pair(ctx context.Context, s *server.Server, title, limit string, flags []string, requests, limitRequests [][]byte) error {
 	if !strings.Contains(title, b.row) {
 		return nil
@@ -89,24 +101,44 @@ func (b *bench) pair(ctx context.Context, s *server.Server, title, limit string,
 		return err
 	}
 	defer end()
-	var theirs, ours []shot
-	for range b.rounds {
-		l, err := fire(ctx, address, s.TLS, limitRequests, b.connections, b.length)
-		if err != nil {
-			return fmt.Errorf("%s: limit: %w", title, err)
-		}
-		m, err := fire(ctx, s.Address, s.TLS, requests, b.connections, b.length)
-		if err != nil {
-			return fmt.Errorf("%s: %w", title, err)
-		}
-		if l.bad+m.bad > 0 {
-			return fmt.Errorf("%s: answers other than 200: limit %d, marque %d", title, l.bad, m.bad)
-		}
-		theirs, ours = append(theirs, l), append(ours, m)
+	theirs := side{name: "limit", requests: limitRequests}
+	if theirs.crowd, err = connect(address, s.TLS, b.connections); err != nil {
+		return err
 	}
-	l, m := middle(theirs), middle(ours)
-	fmt.Printf("%-44s %10.0f %10.0f %6.0f%% %9v %9v\n", title, l.rate, m.rate, 100*m.rate/l.rate, rounded(m.p50), rounded(m.p99))
+	defer theirs.close()
+	ours := side{name: "marque", requests: requests}
+	if ours.crowd, err = connect(s.Address, s.TLS, b.connections); err != nil {
+		return err
+	}
+	defer ours.close()
+	for n := range b.turns() {
+		order := []*side{&theirs, &ours}
+		if n%2 == 1 { // neither is always the one that comes after the other
+			slices.Reverse(order)
+		}
+		for _, one := range order {
+			shot, err := one.fire(ctx, one.requests, turn)
+			if err != nil {
+				return fmt.Errorf("%s: %s: %w", title, one.name, err)
+			}
+			if shot.bad > 0 {
+				return fmt.Errorf("%s: %s: %d answers other than 200", title, one.name, shot.bad)
+			}
+			one.shots = append(one.shots, shot)
+		}
+	}
+	m, ratios := middle(ours.shots), ratiosOf(ours.shots, theirs.shots)
+	percent := func(quarter int) float64 { return 100 * ratios[len(ratios)*quarter/4] }
+	fmt.Printf("%-44s %10.0f %10.0f %6.0f%% %9v %9v   %.0f to %.0f%%\n", title, middle(theirs.shots).rate, m.rate, percent(2), rounded(m.p50), rounded(m.p99), percent(1), percent(3))
 	return nil
+}
+
+// side is one of the two that are compared.
+type side struct {
+	name string
+	crowd
+	requests [][]byte
+	shots    []shot
 }
 
 func byRate(a, b shot) int { return cmp.Compare(a.rate, b.rate) }

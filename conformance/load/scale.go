@@ -252,12 +252,18 @@ func middle(shots []shot) shot {
 // medianRatio is the median of the ratios of runs that came one after the other: of
 // two medians, one may be of a better minute than the other.
 func medianRatio(shots, others []shot) float64 {
+	ratios := ratiosOf(shots, others)
+	return ratios[len(ratios)/2]
+}
+
+// ratiosOf are the ratios of the pairs, from the lowest.
+func ratiosOf(shots, others []shot) []float64 {
 	ratios := make([]float64, len(shots))
 	for i := range shots {
 		ratios[i] = shots[i].rate / others[i].rate
 	}
 	slices.Sort(ratios)
-	return ratios[len(ratios)/2]
+	return ratios
 }
 
 func printScale(title string, s, than shot) { printRate(title, s, s.rate/than.rate) }
