@@ -123,25 +123,24 @@ const maxRefused = 5
 
 // once has each request answered with 200 one time; after 503 it is sent again.
 func once(ctx context.Context, address string, config *tls.Config, requests [][]byte, connections int) error {
+	c, err := connect(address, config, connections)
+	if err != nil {
+		return err
+	}
+	defer c.close()
 	var next atomic.Int64
 	var wait sync.WaitGroup
 	failure := make(chan error, connections)
-	for range connections {
+	for _, conn := range c {
 		wait.Go(func() {
 			failure <- func() error {
-				conn, err := tls.Dial("tcp", address, config)
-				if err != nil {
-					return err
-				}
-				defer func() { _ = conn.Close() }()
-				reader := bufio.NewReaderSize(conn, 16<<10)
 				var response fasthttp.Response
 				refused := 0
 				for at := next.Add(1) - 1; at < int64(len(requests)) && ctx.Err() == nil; {
 					if _, err := conn.Write(requests[at]); err != nil {
 						return err
 					}
-					if err := response.Read(reader); err != nil {
+					if err := response.Read(conn.reader); err != nil {
 						return err
 					}
 					switch status := response.StatusCode(); {

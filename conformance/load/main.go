@@ -99,7 +99,7 @@ func (b *bench) run(ctx context.Context) error {
 	}
 	defer cluster.Stop()
 
-	fmt.Printf("%d connections, TLS 1.3 keep-alive, server on one processor, medians of %d runs of %v\n\n", b.connections, b.rounds, b.length)
+	fmt.Printf("%d connections, TLS 1.3 keep-alive, server on one processor\n\n", b.connections)
 	for _, part := range []struct {
 		name string
 		run  func(context.Context, *postgres.Cluster) error
@@ -122,6 +122,7 @@ func (b *bench) beside(ctx context.Context, cluster *postgres.Cluster) error {
 }
 
 func (b *bench) scaling(ctx context.Context, cluster *postgres.Cluster) error {
+	fmt.Printf("medians of %d runs of %v, of fleets twice as long\n", b.rounds, b.length)
 	fmt.Printf("%-44s %10s %10s %7s %9s %9s\n", "", "", "marque/s", "ratio", "p50", "p99")
 	return b.onBoth(func(database string) error { return b.scale(ctx, cluster, database) })
 }
