@@ -106,6 +106,19 @@ func Translate(err error) error { return translate(err) }
 // FlushUses writes the last uses now.
 func (s *Store) FlushUses(ctx context.Context) error { return s.flushUses(ctx) }
 
+// ManyUses is how many are written without waiting for the interval.
+const ManyUses = manyUses
+
+// UsesWake reports, once, whether the uses are to be written without waiting.
+func (s *Store) UsesWake() bool {
+	select {
+	case <-s.usesAreMany:
+		return true
+	default:
+		return false
+	}
+}
+
 // WaitingUses counts the credentials whose last use is not written yet.
 func (s *Store) WaitingUses() int {
 	s.uses.mu.Lock()

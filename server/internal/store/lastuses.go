@@ -31,7 +31,10 @@ type uses struct {
 
 const (
 	// maxUses bounds what waits to be written; more is forgotten.
-	maxUses   = 200_000
+	maxUses = 200_000
+	// manyUses are written without waiting for the interval. A fleet that comes
+	// back all at once costs no more memory than this.
+	manyUses  = 2_000
 	usesBatch = 500
 )
 
@@ -52,8 +55,22 @@ func (s *Store) Touch(p *Principal, credentialID string, at time.Time) {
 	}
 	s.uses.mu.Lock()
 	defer s.uses.mu.Unlock()
+	before := len(s.uses.credentials)
 	// Copied: the text may be a part of a request.
 	latest(s.uses.credentials, own(credentialID), micros(at))
+	s.wakeForUses(before, len(s.uses.credentials))
+}
+
+// wakeForUses has what waits written when it has become many. Only new uses
+// wake, and once: what could not be written waits for the interval, so that a
+// database that is down is not asked all the time.
+func (s *Store) wakeForUses(before, now int) {
+	if before < manyUses && now >= manyUses {
+		select {
+		case s.usesAreMany <- struct{}{}:
+		default: // it is awake already
+		}
+	}
 }
 
 // again takes back what could not be written.

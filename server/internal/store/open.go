@@ -74,7 +74,8 @@ type Store struct {
 	revocations    *revocations
 	uses           *uses
 	permissionUses *permissionUses
-	chain          string // of this process run
+	usesAreMany    chan struct{} // see wakeForUses
+	chain          string        // of this process run
 
 	views, writers chan struct{} // a place for each that may run at once
 
@@ -162,6 +163,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		revocations:    newRevocations(),
 		uses:           newUses(o.CacheAccounts),
 		permissionUses: newPermissionUses(o.CacheAccounts),
+		usesAreMany:    make(chan struct{}, 1),
 	}
 	s.views, s.writers = make(chan struct{}, e.roomForViews()), make(chan struct{}, maxWriters)
 	s.readHeadRow = headQuery(e)
@@ -221,10 +223,10 @@ func (s *Store) Start(ctx context.Context) error {
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.background = cancel
 	s.running.Go(func() { s.engine.follow(life, s) })
-	s.running.Go(func() { s.every(life, useInterval, "note last uses", s.flushUses) })
-	s.running.Go(func() { s.every(life, dueInterval, "announce ends that have come", s.announceDue) })
+	s.running.Go(func() { s.every(life, useInterval, s.usesAreMany, "note last uses", s.flushUses) })
+	s.running.Go(func() { s.every(life, dueInterval, nil, "announce ends that have come", s.announceDue) })
 	s.running.Go(func() {
-		s.every(life, cleanUpInterval, "clean up", func(ctx context.Context) error {
+		s.every(life, cleanUpInterval, nil, "clean up", func(ctx context.Context) error {
 			return s.Maintain(ctx, func(m *Maintenance) error { return m.CleanUp(ctx) })
 		})
 	})
@@ -232,9 +234,9 @@ func (s *Store) Start(ctx context.Context) error {
 	return nil
 }
 
-// every runs work at intervals until ctx ends. A failure is logged: the next
-// round does what this one left.
-func (s *Store) every(ctx context.Context, interval time.Duration, what string, work func(context.Context) error) {
+// every runs work at intervals, and when it is woken, until ctx ends. A failure
+// is logged: the next round does what this one left.
+func (s *Store) every(ctx context.Context, interval time.Duration, wake <-chan struct{}, what string, work func(context.Context) error) {
 	ticker := s.elapsed.NewTicker(interval)
 	defer ticker.Stop()
 	for {
@@ -242,6 +244,7 @@ func (s *Store) every(ctx context.Context, interval time.Duration, what string, 
 		case <-ctx.Done():
 			return
 		case <-ticker.Chan():
+		case <-wake:
 		}
 		bounded, cancel := context.WithTimeout(ctx, backgroundTimeout)
 		if err := work(bounded); err != nil && ctx.Err() == nil {

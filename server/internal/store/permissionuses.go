@@ -40,10 +40,12 @@ func (s *Store) Used(accountID, resourceServerID, permissions string, at time.Ti
 	u := s.permissionUses
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	// Copied: the texts are parts of a request or of a token.
+	before, account := len(u.waiting), own(accountID)
 	for p := range strings.FieldsSeq(permissions) {
-		// Copied: the texts are parts of a request or of a token.
-		u.note(permissionUse{own(accountID), resourceServerID, own(p)}, hour)
+		u.note(permissionUse{account, resourceServerID, own(p)}, hour)
 	}
+	s.wakeForUses(before, len(u.waiting))
 }
 
 // Used is [Store.Used] at the time of the transaction, whatever becomes of it.

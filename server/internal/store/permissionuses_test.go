@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -193,6 +194,76 @@ func TestUsesThatCannotBeWrittenWait(t *testing.T) {
 		flush(t, s)
 		if n := s.WaitingPermissionUses(); n != 0 {
 			t.Errorf("%d uses still wait", n)
+		}
+	})
+}
+
+// No clock ticks here: what is written is written before its interval.
+func TestManyUsesDoNotWaitForTheInterval(t *testing.T) {
+	t.Parallel()
+	testkit.Databases(t, func(t *testing.T, url string) {
+		s := testkit.OpenWith(t, store.Options{URL: url, Clock: testkit.Clock(t), Elapsed: testkit.Clock(t)})
+		a := newAccount(t, s, "agent")
+		secret := newSecret(t, s, a.ID)
+		rs, role := newAPI(t, s, "api", "a:read", "b:read")
+		assign(t, s, a.ID, role.ID, time.Time{})
+		at := testkit.Start()
+		for i := range store.ManyUses - 2 {
+			s.Used(a.ID, rs.ID, fmt.Sprintf("gone%d:read", i), at)
+		}
+		s.Used(a.ID, rs.ID, "a:read", at)
+		for range store.ManyUses - 1 {
+			touch(t, s, a.ID, identity.NewID(identity.PrefixClientSecret, at), at)
+		}
+		if p, c := s.WaitingPermissionUses(), s.WaitingUses(); p != store.ManyUses-1 || c != store.ManyUses-1 {
+			t.Fatalf("%d and %d wait", p, c)
+		}
+		s.Used(a.ID, rs.ID, "b:read a:read", at)
+		eventually(t, 10*time.Second, "the uses of permissions are written", func() bool { return len(lastUsed(t, s, a.ID)) == 2 })
+		eventually(t, 10*time.Second, "and with them the others", func() bool { return s.WaitingUses() == 0 })
+		for range store.ManyUses - 1 {
+			touch(t, s, a.ID, identity.NewID(identity.PrefixClientSecret, at), at)
+		}
+		touch(t, s, a.ID, secret.ID, at)
+		eventually(t, 10*time.Second, "the uses of credentials are written", func() bool { return secretUse(t, s, a.ID, secret.ID).Equal(at) })
+	})
+}
+
+// A database that is down is asked again at the interval, and not with each use.
+func TestManyUsesThatCannotBeWrittenWakeNobodyAgain(t *testing.T) {
+	t.Parallel()
+	testkit.Databases(t, func(t *testing.T, url string) {
+		s, err := store.Open(t.Context(), store.Options{URL: url, Clock: testkit.Clock(t)}) // not started: nobody is there to wake
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close(context.WithoutCancel(t.Context())) })
+		note := func(from, to int) {
+			for i := from; i < to; i++ {
+				s.Used("sa_x", "rs_x", fmt.Sprintf("p%d:read", i), testkit.Start())
+			}
+		}
+		note(0, store.ManyUses)
+		if !s.UsesWake() {
+			t.Error("many uses wake nobody")
+		}
+		if err := s.Exec(t.Context(), "ALTER TABLE permission_uses RENAME TO away"); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.FlushUses(t.Context()); err == nil {
+			t.Fatal("written into a table that is away")
+		}
+		note(store.ManyUses, store.ManyUses+10)
+		if n := s.WaitingPermissionUses(); n != store.ManyUses+10 || s.UsesWake() {
+			t.Errorf("%d of %d wait, or somebody was woken", n, store.ManyUses+10)
+		}
+		if err := s.Exec(t.Context(), "ALTER TABLE away RENAME TO permission_uses"); err != nil {
+			t.Fatal(err)
+		}
+		flush(t, s)
+		note(2*store.ManyUses, 3*store.ManyUses-1)
+		if n := s.WaitingPermissionUses(); n != store.ManyUses-1 || s.UsesWake() {
+			t.Errorf("of %d uses that are not many yet, %d wait, or somebody was woken", store.ManyUses-1, n)
 		}
 	})
 }
