@@ -13,6 +13,9 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
+// patience is how long an answer may take before the measurement fails.
+const patience = 30 * time.Second
+
 // shot is one measurement: how many requests were answered with 200, how fast.
 type shot struct {
 	rate     float64 // answered requests a second
@@ -71,8 +74,13 @@ func (c crowd) fire(ctx context.Context, requests [][]byte, length time.Duration
 	)
 	ctx, stop := context.WithTimeout(ctx, length+length/5)
 	defer stop()
+	giveUp := time.Now().Add(length + length/5 + patience)
 	for n, conn := range c {
 		wait.Go(func() {
+			if err := conn.SetDeadline(giveUp); err != nil {
+				failure <- err
+				return
+			}
 			var response fasthttp.Response
 			for ctx.Err() == nil {
 				request := requests[int(next.Add(1))%len(requests)]
@@ -137,6 +145,9 @@ func once(ctx context.Context, address string, config *tls.Config, requests [][]
 				var response fasthttp.Response
 				refused := 0
 				for at := next.Add(1) - 1; at < int64(len(requests)) && ctx.Err() == nil; {
+					if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+						return err
+					}
 					if _, err := conn.Write(requests[at]); err != nil {
 						return err
 					}

@@ -175,7 +175,7 @@ func (e *Endpoint) produce(ctx context.Context, a *Attempt) (token.Minted, error
 		return token.Minted{}, err
 	}
 	return e.issuer.Mint(token.Request{
-		Account: &a.Principal.Account, CredentialID: a.Client.CredentialID, ResourceServer: a.ResourceServer,
+		Account: &a.Client.Principal.Account, CredentialID: a.Client.CredentialID, ResourceServer: a.ResourceServer,
 		Granted: a.Granted, Scopes: a.Scopes, Roles: a.Roles, NotAfter: a.NotAfter, Now: a.Now,
 	})
 }
@@ -186,7 +186,7 @@ func (e *Endpoint) produce(ctx context.Context, a *Attempt) (token.Minted, error
 func (e *Endpoint) admit(a *Attempt) error {
 	s := &a.Request.Standing
 	if s.Quota == 0 {
-		*s = e.rates.Take(a.account, a.Principal.Account.TokenRateLimit, a.Now)
+		*s = e.rates.Take(a.account, a.Client.Principal.Account.TokenRateLimit, a.Now)
 	}
 	return s.Err()
 }

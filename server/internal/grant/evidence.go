@@ -223,7 +223,7 @@ func (r *rehearsal) ofRoles(failed bool) string {
 	if !failed {
 		return fmt.Sprintf("It may do %d things at %s.", len(r.a.Granted), r.a.ResourceServer.Identifier)
 	}
-	held := r.a.Principal.Grants[r.a.ResourceServer.Identifier]
+	held := r.a.Client.Principal.Grants[r.a.ResourceServer.Identifier]
 	if held == nil {
 		return fmt.Sprintf("No role of the account is for %s.", r.a.ResourceServer.Identifier)
 	}

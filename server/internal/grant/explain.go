@@ -178,7 +178,7 @@ func (r *rehearsal) run(ctx context.Context) (err error) {
 	if err := throughGate(&r.a, &r.a.Request.Meta); err != nil {
 		return err
 	}
-	r.standing = r.e.rates.Look(r.a.account, r.a.Principal.Account.TokenRateLimit, r.a.Now)
+	r.standing = r.e.rates.Look(r.a.account, r.a.Client.Principal.Account.TokenRateLimit, r.a.Now)
 	if err := r.standing.Err(); err != nil {
 		return err
 	}
@@ -207,7 +207,7 @@ func (r *rehearsal) prove(ctx context.Context) error {
 		// The gate cannot tell for no address; the checks say so.
 		p = fromAnywhere(p)
 	}
-	r.a.Principal, r.a.Client = p, clientauth.Client{Principal: p, CredentialID: chosen.ID}
+	r.a.Client = clientauth.Client{Principal: p, CredentialID: chosen.ID}
 	return nil
 }
 

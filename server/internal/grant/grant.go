@@ -14,7 +14,6 @@ import (
 	"github.com/marque-id/marque/server/internal/clientauth"
 	"github.com/marque-id/marque/server/internal/identity"
 	"github.com/marque-id/marque/server/internal/limit"
-	"github.com/marque-id/marque/server/internal/store"
 )
 
 // Params are the parameters of a request.
@@ -62,7 +61,6 @@ type Attempt struct {
 	Request        *Request
 	Now            time.Time
 	Client         clientauth.Client // zero until it has proved itself
-	Principal      *store.Principal
 	ResourceServer *identity.ResourceServer
 	Granted        []string  // all that the account holds at this audience and the credential gives, sorted
 	Scopes         []string  // what the token will carry, sorted

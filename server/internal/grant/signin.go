@@ -49,7 +49,7 @@ func (e *Endpoint) SignIn(ctx context.Context, p clientauth.Presented, meta Meta
 	if err := e.signIn(ctx, a); err != nil {
 		return token.Caller{}, e.refused(ctx, audit.APIRefused, a, err) // which may keep it
 	}
-	caller := token.ClientCaller(a.Principal, &a.credential, a.Now)
+	caller := token.ClientCaller(a.Client.Principal, &a.credential, a.Now)
 	*v = visit{}
 	e.visits.Put(v)
 	return caller, nil
@@ -92,7 +92,7 @@ func (e *Endpoint) signIn(ctx context.Context, a *Attempt) error {
 		}
 		return err
 	}
-	a.Client, a.Principal, a.account = client, client.Principal, client.Principal.Account.ID
+	a.Client, a.account = client, client.Principal.Account.ID
 	a.Request.Proved = a.account
 	// No charge: nothing was guessed, and an account that is enabled again must
 	// not wait for a budget.
@@ -116,10 +116,10 @@ func guessed(r clientauth.Reason) bool {
 // throughGate also notes the credential, and when it and the account end, which
 // is when a token must.
 func throughGate(a *Attempt, meta *Meta) error {
-	credential, reason := gate(a.Principal, a.Client.CredentialID, meta.Address, a.Now)
+	credential, reason := gate(a.Client.Principal, a.Client.CredentialID, meta.Address, a.Now)
 	if reason == "" {
 		a.credential = credential
-		a.NotAfter = token.Earliest(a.Principal.Account.ExpiresAt, a.credential.ExpiresAt)
+		a.NotAfter = token.Earliest(a.Client.Principal.Account.ExpiresAt, a.credential.ExpiresAt)
 		return nil
 	}
 	if a.login {

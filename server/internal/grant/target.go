@@ -31,7 +31,7 @@ func (e *Endpoint) resolve(ctx context.Context, a *Attempt) error {
 	if err := e.target(ctx, a); err != nil {
 		return err
 	}
-	held := a.Principal.Grants[a.ResourceServer.Identifier]
+	held := a.Client.Principal.Grants[a.ResourceServer.Identifier]
 	holds, roles := held.At(a.Now)
 	if len(holds) == 0 {
 		// The audience is the wrong one, not the scope: no scope would be right.
@@ -69,13 +69,13 @@ func (e *Endpoint) target(ctx context.Context, a *Attempt) error {
 	switch {
 	case resource != "":
 		// What the account holds something at is well-formed: it is registered.
-		if a.Principal.Grants[resource] == nil && !absoluteURI(resource) {
+		if a.Client.Principal.Grants[resource] == nil && !absoluteURI(resource) {
 			return fault.New(fault.KindInvalid, fault.CodeInvalidTarget, "resource must be an absolute URI without a fragment").
 				Because(&gated{ruleResourceMalformed})
 		}
 		rs, err = e.store.ResourceServerByAudience(ctx, resource)
-	case a.Principal.Account.DefaultResourceServer != "":
-		rs, err = e.store.ResourceServerByID(ctx, a.Principal.Account.DefaultResourceServer)
+	case a.Client.Principal.Account.DefaultResourceServer != "":
+		rs, err = e.store.ResourceServerByID(ctx, a.Client.Principal.Account.DefaultResourceServer)
 	default:
 		return fault.New(fault.KindInvalid, fault.CodeInvalidTarget,
 			"name the API that the token is for with the parameter resource: this account has no default").
