@@ -94,7 +94,7 @@ bench-sdks: setup ## Measure the SDKs: cached tokens, verification beside the ba
 # that has found nothing can fail when its time is over (go.dev/issue/75804): it is
 # asked once more.
 FUZZ := 30s
-PARSERS = jose:FuzzParse jose:FuzzParseJWK jose:FuzzCheckJSON httpapi:FuzzForm \
+PARSERS = jose:FuzzParse jose:FuzzParseJWK jose:FuzzCheckJSON httpapi:FuzzForm httpapi:FuzzFraming \
 	identity:FuzzParseScope identity:FuzzParseID config:FuzzDuration
 
 .PHONY: fuzz

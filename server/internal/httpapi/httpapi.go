@@ -153,6 +153,7 @@ func newServer(deps Deps) (*server, *fiber.App, error) {
 	answerUnknownMethods(app)
 	s.recallWith(app)
 	s.observe(app)
+	s.refuseAmbiguous(app)
 	return s, app, s.contract.checkRoutes(app.GetRoutes(true))
 }
 
