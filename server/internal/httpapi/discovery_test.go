@@ -3,6 +3,7 @@ package httpapi
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -38,7 +39,8 @@ func TestMetadataIsWhereTheIssuerSays(t *testing.T) {
 				if err := json.Unmarshal([]byte(body), &m); err != nil || resp.StatusCode != http.StatusOK {
 					t.Fatalf("%s: %d %v", path, resp.StatusCode, err)
 				}
-				if m.Issuer != c.issuer || m.TokenEndpoint != c.root+"/oauth2/token" || m.JwksURI != c.root+"/.well-known/jwks.json" {
+				if m.Issuer != c.issuer || m.TokenEndpoint != c.root+"/oauth2/token" || m.JwksURI != c.root+"/.well-known/jwks.json" ||
+					m.IntrospectionEndpoint != c.root+"/oauth2/introspect" || m.RevocationEndpoint != c.root+"/oauth2/revoke" {
 					t.Errorf("%s: %+v", path, m)
 				}
 			}
@@ -74,6 +76,12 @@ func TestAPathIssuerHasItsRoutesBelowItsPathOnly(t *testing.T) {
 	} {
 		if resp, body := ask(t, app, http.MethodGet, path, ""); resp.StatusCode != want {
 			t.Errorf("%s: %d %s, want %d", path, resp.StatusCode, body, want)
+		}
+	}
+	for _, endpoint := range []string{"token", "introspect", "revoke"} {
+		resp, body := ask(t, app, http.MethodGet, "/one/oauth2/"+endpoint, "")
+		if resp.StatusCode != http.StatusMethodNotAllowed || !strings.HasPrefix(body, `{"error":"invalid_request"`) {
+			t.Errorf("%s answers as no OAuth endpoint: %d %s", endpoint, resp.StatusCode, body)
 		}
 	}
 }
