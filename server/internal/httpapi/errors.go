@@ -132,6 +132,17 @@ func statusOf(f *fault.Error) int {
 	return fiber.StatusInternalServerError
 }
 
+// challenges reports whether a refusal of a bearer is one of the three that RFC
+// 6750 section 3.1 has codes for. A failure of ours says nothing of the token,
+// and a client that is challenged would throw away a good one.
+func challenges(f *fault.Error) bool {
+	switch f.Kind {
+	case fault.KindUnauthenticated, fault.KindDenied, fault.KindInvalid:
+		return true
+	}
+	return false
+}
+
 // bearerChallenge is the WWW-Authenticate header of RFC 6750 section 3. Who has
 // sent no token is told no error: there was no attempt that could have failed.
 func bearerChallenge(f *fault.Error) string {

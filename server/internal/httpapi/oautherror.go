@@ -15,7 +15,7 @@ func renderOAuthError(c *fiber.Ctx, k *call, f *fault.Error) error {
 	}
 	c.Set(fiber.HeaderPragma, "no-cache")
 	switch {
-	case k.bearerFailed:
+	case k.bearerFailed && challenges(f):
 		c.Set(fiber.HeaderWWWAuthenticate, bearerChallenge(f))
 	case f.Code == fault.CodeInvalidClient && k.usedHeader:
 		// Whatever scheme was tried: Basic is the one that clients can use here.

@@ -43,11 +43,8 @@ func renderProblem(c *fiber.Ctx, k *call, f *fault.Error) error {
 			}),
 		}
 	}
-	if k.bearerFailed {
-		switch f.Kind {
-		case fault.KindUnauthenticated, fault.KindDenied, fault.KindInvalid:
-			c.Set(fiber.HeaderWWWAuthenticate, bearerChallenge(f))
-		}
+	if k.bearerFailed && challenges(f) {
+		c.Set(fiber.HeaderWWWAuthenticate, bearerChallenge(f))
 	}
 	if f.Code == fault.CodeInvalidAPIKey {
 		// RFC 9110 section 11.6.1 wants a challenge with every 401. The key goes into
