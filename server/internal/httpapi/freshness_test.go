@@ -53,3 +53,20 @@ func TestABearerIsNotChallengedForAFailureOfOurs(t *testing.T) {
 		w.send(bearer, http.MethodGet, "/v1/whoami", "").isUnavailable(t, name+" bearer at /v1", "code", "unavailable")
 	}
 }
+
+// Who is told that a revoked token is active lets its bearer in, and who is told
+// that a good one is not turns it away: the answer is neither. It is the same
+// for words that are recalled and for those that are read, and for a token of
+// whatever kind, so that it does not depend on how far that got.
+func TestNothingIsToldOfATokenWhileARevocationMayBeMissing(t *testing.T) {
+	t.Parallel()
+	w, a := outOfDate(t)
+	for way, ask := range a.ways() {
+		ask(w).isUnavailable(t, way+", the same words", "error", "temporarily_unavailable")
+		ask(w, "unknown", "x").isUnavailable(t, way+", other words", "error", "temporarily_unavailable")
+	}
+	a.token = "garbage"
+	for way, ask := range a.ways() {
+		ask(w).isUnavailable(t, way+", garbage", "error", "temporarily_unavailable")
+	}
+}
