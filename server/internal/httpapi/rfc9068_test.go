@@ -10,6 +10,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/marque-id/marque/server/internal/identity"
+	"github.com/marque-id/marque/server/internal/jose"
 )
 
 // opened is what stands in a token, unverified.
@@ -55,23 +58,55 @@ func TestAccessTokenProfile(t *testing.T) {
 		if _, again := opened(t, w.token(agent, "resource", "https://invoices.example.com")); again["jti"] == claims["jti"] {
 			t.Error("two tokens have one jti")
 		}
-		// A token for another audience, and one whose header says another type, are
-		// no tokens of the management API's (section 4).
-		for name, token := range map[string]string{
-			"another audience": w.token(agent, "resource", "https://invoices.example.com"),
-			"another type":     retyped(w.adminToken, "JWT"),
-			"no type":          retyped(w.adminToken, ""),
-		} {
-			if a := w.send(token, http.MethodGet, "/v1/whoami", "").is(t, http.StatusUnauthorized); a.str("code") != "invalid_token" {
-				t.Errorf("%s: %s", name, a.text)
-			}
+		// A token for another audience is none of the management API's (section 4).
+		if a := w.send(w.token(agent, "resource", "https://invoices.example.com"), http.MethodGet, "/v1/whoami", "").is(t, http.StatusUnauthorized); a.str("code") != "invalid_token" {
+			t.Error(a.text)
 		}
 	})
 }
 
-// retyped is a token with another typ in its header.
-func retyped(token, typ string) string {
-	first, rest, _ := strings.Cut(token, ".")
-	text, _ := base64.RawURLEncoding.DecodeString(first)
-	return base64.RawURLEncoding.EncodeToString([]byte(strings.Replace(string(text), "at+jwt", typ, 1))) + "." + rest
+// RFC 9068 section 4: typ, iss and aud are looked at also where the signature is
+// ours. A text that was merely altered would be refused for its signature.
+func TestWhatOurKeySignsMustBeAnAccessTokenOfOurs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	signer, err := w.keys.Signer(jose.ES256)
+	must(t, err)
+	for _, c := range []struct {
+		name, typ  string
+		claim, is  string // the claim that is another
+		acceptable bool
+	}{
+		{"as it was", "at+jwt", "iss", testIssuer, true},
+		{"another type", "JWT", "iss", testIssuer, false},
+		{"a type with a prefix", "application/at+jwt", "iss", testIssuer, false},
+		{"another issuer", "at+jwt", "iss", "https://other.example.com", false},
+		{"the issuer with a slash", "at+jwt", "iss", testIssuer + "/", false},
+		{"another audience", "at+jwt", "aud", "https://unknown.example.com", false},
+		{"the audience with a slash", "at+jwt", "aud", identity.ManagementIdentifier + "/", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			_, claims := opened(t, w.adminToken)
+			claims[c.claim] = c.is
+			payload, err := json.Marshal(claims)
+			must(t, err)
+			token, err := jose.Sign(signer.PrivateKey, c.typ, payload)
+			must(t, err)
+			a := w.send(token, http.MethodGet, "/v1/whoami", "")
+			i := w.post("/oauth2/introspect", "token", token, "Authorization:", basic(w.admin.id, w.admin.secret)).is(t, http.StatusOK)
+			if c.acceptable {
+				if a.is(t, http.StatusOK); i.member("active") != true {
+					t.Errorf("introspection: %s", i.text)
+				}
+				return
+			}
+			if a.StatusCode != http.StatusUnauthorized || a.str("code") != "invalid_token" {
+				t.Errorf("/v1: %d %s", a.StatusCode, a.text)
+			}
+			if i.text != inactive {
+				t.Errorf("introspection: %s", i.text)
+			}
+		})
+	}
 }
