@@ -83,8 +83,8 @@ func (s *server) authorize(c *fiber.Ctx, k *call, e *endpoint) error {
 // of RFC 6750's three ways that does not end up in logs and histories.
 func (s *server) bearer(c *fiber.Ctx, k *call, authorization []string) (err error) {
 	switch {
-	case c.Request().URI().QueryArgs().Has("access_token"):
-		return fault.Invalid("a token in the query is not read: send it in the Authorization header")
+	case tokenInQuery(c):
+		return errTokenInQuery()
 	case len(authorization) > 1:
 		return fault.Invalid("the request has more than one Authorization header")
 	case len(authorization) == 0:
@@ -98,6 +98,16 @@ func (s *server) bearer(c *fiber.Ctx, k *call, authorization []string) (err erro
 		return err
 	}
 	return s.Grants.AdmitBearer(k.caller, k.meta.Address)
+}
+
+// tokenInQuery reports whether a bearer token came where logs and histories keep
+// it (RFC 6750 section 2.3), whatever else signs the request in.
+func tokenInQuery(c *fiber.Ctx) bool {
+	return c.Request().URI().QueryArgs().Has("access_token")
+}
+
+func errTokenInQuery() error {
+	return fault.Invalid("a token in the query is not read: send it in the Authorization header")
 }
 
 // bearerToken takes the token out of "Bearer <token>" (RFC 6750 section 2.1).
@@ -124,12 +134,19 @@ func (s *server) clientOrBearer(c *fiber.Ctx, k *call, e *endpoint, authorizatio
 	if err := k.readForm(c); err != nil {
 		return err
 	}
+	if tokenInQuery(c) {
+		k.bearerFailed = true
+		return errTokenInQuery()
+	}
 	if len(authorization) == 1 {
 		if _, ok := bearerToken(authorization[0]); ok {
 			if k.form.Get("client_secret") != "" || k.form.Get("client_assertion") != "" {
 				return fault.Invalid("the request carries both a bearer token and a client authentication")
 			}
 			k.bearerFailed = true
+			if k.form.Get("access_token") != "" {
+				return fault.Invalid("the request carries a bearer token in the header and in the form")
+			}
 			if err = s.bearer(c, k, authorization); err == nil {
 				k.bearerFailed = false
 			}

@@ -120,7 +120,7 @@ func TestRefusalsOfIntrospectionAndRevocation(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	wrong := identity.GenerateClientSecret().Reveal()
-	good := basic(w.admin.id, w.admin.secret)
+	good, bearer := basic(w.admin.id, w.admin.secret), "Bearer "+w.adminToken
 	cases := []struct {
 		name      string
 		pairs     []string
@@ -135,6 +135,10 @@ func TestRefusalsOfIntrospectionAndRevocation(t *testing.T) {
 		{"bearer and client", []string{"token", "x", "client_id", w.admin.id, "client_secret", w.admin.secret, "Authorization:", "Bearer " + w.adminToken}, 400, "invalid_request", ""},
 		{"Basic and client", []string{"token", "x", "client_secret", w.admin.secret, "Authorization:", good}, 400, "invalid_request", ""},
 		{"two headers", []string{"token", "x", "Authorization:", good, "Authorization:", "Bearer " + w.adminToken}, 400, "invalid_request", ""},
+		{"two bearer headers", []string{"token", "x", "Authorization:", bearer, "Authorization:", bearer}, 400, "invalid_request", ""},
+		{"no token after the scheme", []string{"token", "x", "Authorization:", "Bearer"}, 401, "invalid_client", `Bearer realm="marque"`},
+		{"bearer in header and form", []string{"token", "x", "access_token", w.adminToken, "Authorization:", bearer}, 400, "invalid_request", `Bearer realm="marque", error="invalid_request"`},
+		{"bearer in the form alone", []string{"token", "x", "access_token", w.adminToken}, 401, "invalid_client", ""},
 		{"no token", []string{"Authorization:", good}, 400, "invalid_request", ""},
 		{"empty token", []string{"token", "", "Authorization:", good}, 400, "invalid_request", ""},
 		{"token twice", []string{"token", "x", "token", "x", "Authorization:", good}, 400, "invalid_request", ""},
@@ -143,7 +147,8 @@ func TestRefusalsOfIntrospectionAndRevocation(t *testing.T) {
 		for _, c := range cases {
 			a := w.post(path, c.pairs...)
 			got := a.Header.Get("WWW-Authenticate")
-			if a.StatusCode != c.status || a.str("error") != c.code || !strings.HasPrefix(got, c.challenge) || c.challenge == "" && got != "" {
+			if a.StatusCode != c.status || a.str("error") != c.code || !strings.HasPrefix(got, c.challenge) ||
+				c.code == "invalid_client" && got != c.challenge || c.challenge == "" && got != "" {
 				t.Errorf("%s, %s: %d %s, WWW-Authenticate %q", path, c.name, a.StatusCode, a.text, got)
 			}
 			if a.Header.Get("Cache-Control") != "no-store" {

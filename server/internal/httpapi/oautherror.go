@@ -45,7 +45,9 @@ func oauthCode(code fault.Code) string {
 		fault.CodeHeaderTooLarge, fault.CodeUnsupportedMediaType:
 		return string(fault.CodeInvalidRequest)
 	case fault.CodeUnauthenticated:
-		return string(fault.CodeInvalidToken)
+		// Nothing was presented, which is no token that could be invalid. Of that
+		// section's codes it is the one for "no client authentication included".
+		return string(fault.CodeInvalidClient)
 	}
 	return string(code)
 }

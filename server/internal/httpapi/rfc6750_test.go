@@ -53,6 +53,32 @@ func TestBearerTokens(t *testing.T) {
 	}
 }
 
+// The OAuth endpoints that take a bearer say the same of a token in the query,
+// whoever else the request is from, and also where all but the query is recalled.
+func TestATokenInTheQueryIsRefusedAtOAuthEndpoints(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for name, pairs := range map[string][]string{
+		"nobody":           nil,
+		"a bearer":         {"Authorization:", "Bearer " + w.adminToken},
+		"Basic":            {"Authorization:", basic(w.admin.id, w.admin.secret)},
+		"client in a form": {"client_id", w.admin.id, "client_secret", w.admin.secret},
+	} {
+		pairs = append(pairs, "token", w.adminToken)
+		if name != "nobody" {
+			w.post("/oauth2/introspect", pairs...).is(t, http.StatusOK)
+		}
+		for _, target := range []string{"/oauth2/introspect?access_token=" + w.adminToken, "/oauth2/introspect?access_token=", "/oauth2/revoke?access_token=" + w.adminToken} {
+			a := w.post(target, pairs...)
+			if got := a.Header.Get("WWW-Authenticate"); a.StatusCode != http.StatusBadRequest || a.str("error") != "invalid_request" ||
+				!strings.HasPrefix(got, `Bearer realm="marque", error="invalid_request"`) {
+				t.Errorf("%s at %s: %d %s, WWW-Authenticate %q", name, target, a.StatusCode, a.text, got)
+			}
+		}
+	}
+	w.as(http.MethodGet, "/v1/whoami", "").is(t, http.StatusOK) // nothing was revoked
+}
+
 func TestAnExpiredTokenIsInvalid(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
