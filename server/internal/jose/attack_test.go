@@ -2,13 +2,9 @@ package jose
 
 import (
 	"crypto"
-	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"strings"
 	"testing"
@@ -173,31 +169,6 @@ func TestSignedAttacksAreRefusedAlike(t *testing.T) {
 	for name, payload := range payloads {
 		_, err := Parse(forge(t, key, goodHeader, payload), rulesFor(key))
 		refused(t, "payload "+name, err)
-	}
-}
-
-func TestSymmetricSignaturesWithThePublicKeyAreRefused(t *testing.T) {
-	t.Parallel()
-	key := newKey(t, "key-1")
-	der, err := x509.MarshalPKIXPublicKey(key.public.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	point, _ := key.public.key.(*ecdsa.PublicKey).Bytes()
-	for name, secret := range map[string][]byte{
-		"PEM":   pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}),
-		"DER":   der,
-		"JWK":   key.Public().JWK(),
-		"point": point,
-		"empty": {},
-	} {
-		for _, alg := range []string{"HS256", "ES256"} {
-			signing := b64(`{"alg":"`+alg+`","kid":"key-1","typ":"at+jwt"}`) + "." + b64(`{}`)
-			mac := hmac.New(sha256.New, secret)
-			mac.Write([]byte(signing))
-			_, err := Parse(signing+"."+encoding().EncodeToString(mac.Sum(nil)), rulesFor(key))
-			refused(t, name+" "+alg, err)
-		}
 	}
 }
 
