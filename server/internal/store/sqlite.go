@@ -78,26 +78,27 @@ func (e *sqliteEngine) takeFile() error {
 }
 
 func (e *sqliteEngine) open(ctx context.Context, o *Options) error {
-	pool := func(writer bool, size int) (*bun.DB, error) {
-		base, err := sqlite.NewConnector(e.dsn(writer, o))
-		if err != nil {
-			return nil, err
-		}
-		db := sql.OpenDB(durableSQLite{base})
-		db.SetMaxOpenConns(size)
-		db.SetMaxIdleConns(size)
-		return bun.NewDB(db, sqlitedialect.New()), db.PingContext(ctx)
-	}
 	var err error
 	if !o.ReadOnly {
-		if e.w, err = pool(true, 1); err != nil {
+		if e.w, err = openSQLitePool(ctx, e.dsn(true, o), 1); err != nil {
 			return fmt.Errorf("store: open %s: %w", e.path, err)
 		}
 	}
-	if e.r, err = pool(false, sqliteReaders); err != nil {
+	if e.r, err = openSQLitePool(ctx, e.dsn(false, o), sqliteReaders); err != nil {
 		return fmt.Errorf("store: open %s: %w", e.path, err)
 	}
 	return nil
+}
+
+func openSQLitePool(ctx context.Context, dsn string, size int) (*bun.DB, error) {
+	base, err := sqlite.NewConnector(dsn)
+	if err != nil {
+		return nil, err
+	}
+	db := sql.OpenDB(durableSQLite{base})
+	db.SetMaxOpenConns(size)
+	db.SetMaxIdleConns(size)
+	return bun.NewDB(db, sqlitedialect.New()), db.PingContext(ctx)
 }
 
 // dsn: every write transaction begins IMMEDIATE, so that two never both read
