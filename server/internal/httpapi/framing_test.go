@@ -8,8 +8,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/marque-id/marque/server/internal/clock"
 )
 
 // A request that two readers could take differently is refused, and what comes
@@ -118,6 +121,9 @@ func exchange(t *testing.T, address string, config *tls.Config, raw string) (fir
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
+	if err := conn.SetDeadline(clock.System().Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := io.WriteString(conn, raw); err != nil {
 		t.Fatal(err)
 	}

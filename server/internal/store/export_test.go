@@ -94,6 +94,11 @@ func (s *Store) InsertQuietly(ctx context.Context, a *identity.ServiceAccount) e
 // CatchUp is what the follower does when it wakes up.
 func (s *Store) CatchUp(ctx context.Context) error { return s.catchUp(ctx) }
 
+// PingFollower opens a connection of the follower, if there is none yet.
+func (s *Store) PingFollower(ctx context.Context) error {
+	return s.engine.followerReader().PingContext(ctx)
+}
+
 // CountChangesOtherThan counts the changes of all kinds but one.
 func (s *Store) CountChangesOtherThan(ctx context.Context, kind ChangeKind) (int, error) {
 	n, err := s.engine.reader().NewSelect().Model((*change)(nil)).Where("kind <> ?", string(kind)).Count(ctx)

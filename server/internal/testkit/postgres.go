@@ -49,6 +49,20 @@ func kept(t testing.TB, c *postgres.Cluster) func(url string, err error) string 
 	}
 }
 
+// PostgresCluster is a PostgreSQL server of the test's own, to be set up and
+// stopped as the others must not be.
+func PostgresCluster(t testing.TB) *postgres.Cluster {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	c, err := postgres.StartIn(ctx, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Stop)
+	return c
+}
+
 // PostgresSocket is the Unix socket of the tests' server, for proxies that
 // stand between it and a store.
 func PostgresSocket(t testing.TB) string {
