@@ -116,7 +116,8 @@ type stream struct {
 func (s *street) follow(bearer, query, last string) *stream {
 	s.t.Helper()
 	f := s.dial(bearer, query, last)
-	if f.resp.StatusCode != http.StatusOK || f.resp.Header.Get("Content-Type") != "text/event-stream" {
+	// It ends with its connection: nothing could come after it.
+	if f.resp.StatusCode != http.StatusOK || f.resp.Header.Get("Content-Type") != "text/event-stream" || !f.resp.Close {
 		text, _ := io.ReadAll(f.resp.Body)
 		s.t.Fatalf("%d %s", f.resp.StatusCode, text)
 	}
@@ -531,4 +532,36 @@ func TestTheSnapshotHasWhatTheFeedHasTold(t *testing.T) {
 		t.Error(a.text)
 	}
 	s.as(http.MethodGet, "/v1/revocations/snapshot?audience=https://nowhere.example", "").is(t, 404)
+}
+
+// A stream ends with whatever would refuse a new call by the same token.
+func TestAStreamEndsWithWhateverRefusesANewCall(t *testing.T) {
+	t.Parallel()
+	for name, body := range map[string][2]string{
+		"the key gives less":                 {"key", `{"permissions":[{"resource_server":"` + identity.ManagementResourceServerID + `","permission":"tokens:introspect"}]}`},
+		"the key is for another network":     {"key", `{"allowed_networks":["198.51.100.0/24"]}`},
+		"the account is for another network": {"", `{"allowed_networks":["198.51.100.0/24"]}`},
+		"keys are allowed no more":           {"", `{"allowed_credentials":["client_secret"]}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStreet(t)
+			c := s.account("verifier", identity.RoleValidatorID)
+			made := s.apiKey(c.id, `{"name":"k"}`)
+			tok := s.login(made.str("api_key"), "resource", identity.ManagementIdentifier).is(t, 200).str("access_token")
+			f := s.follow(tok, "", "")
+			path := "/v1/service-accounts/" + c.id
+			if body[0] == "key" {
+				path += "/api-keys/" + made.str("id")
+			}
+			s.as(http.MethodPatch, path, body[1]).is(t, 200)
+			if a := s.send(tok, http.MethodGet, "/v1/revocations/snapshot", ""); a.StatusCode < 400 {
+				t.Fatal(a.StatusCode)
+			}
+			s.beat()
+			if e, err := readEvent(f.r); !errors.Is(err, io.EOF) {
+				t.Errorf("the stream goes on: %+v", e)
+			}
+		})
+	}
 }

@@ -41,13 +41,21 @@ func (s *server) RevocationsSnapshot(ctx context.Context, r api.RevocationsSnaps
 
 // RevocationsFeed lets the caller follow what is revoked.
 func (s *server) RevocationsFeed(ctx context.Context, r api.RevocationsFeedRequestObject) (api.RevocationsFeedResponseObject, error) {
-	caller, audience := callOf(ctx).caller, value(r.Params.Audience)
+	k, audience := callOf(ctx), value(r.Params.Audience)
+	caller, address := k.caller, k.meta.Address // the stream outlives the call
 	if err := s.Directory.KnownAudience(ctx, audience); err != nil {
 		return nil, err
 	}
 	follower, err := s.Feed.Follow(ctx, feed.Request{
 		Account: caller.ClientID, ExpiresAt: caller.ExpiresAt, Audience: audience, From: positionOf(r.Params.LastEventID),
-		Still: func(ctx context.Context) error { return s.Checker.Still(ctx, caller, identity.PermRevocationsRead) },
+		Still: func(ctx context.Context) error {
+			// All that a new call by the same token would be asked.
+			now, err := s.Checker.Still(ctx, caller, identity.PermRevocationsRead)
+			if err != nil {
+				return err
+			}
+			return s.Grants.AdmitBearer(now, address)
+		},
 	})
 	if err != nil {
 		return nil, err

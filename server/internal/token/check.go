@@ -101,6 +101,11 @@ func (c *Checker) Bearer(ctx context.Context, raw string) (*Caller, error) {
 	if v.claims.Audience != identity.ManagementIdentifier {
 		return nil, fault.InvalidToken().Because(reasonElsewhere)
 	}
+	return c.caller(v, st), nil
+}
+
+// caller is who a token stands for now.
+func (c *Checker) caller(v *verified, st standing) *Caller {
 	caller := &Caller{
 		ClientID: v.claims.ClientID, Principal: st.principal, CredentialID: v.claims.CredentialID,
 		TokenID: v.claims.TokenID, ExpiresAt: v.claims.Expires(), verified: v,
@@ -109,31 +114,31 @@ func (c *Checker) Bearer(ctx context.Context, raw string) (*Caller, error) {
 	held, caller.Roles = st.principal.Grants[identity.ManagementIdentifier].At(c.cfg.Clock.Now())
 	credential, _ := st.principal.Credential(v.claims.CredentialID) // judged with the token
 	caller.Scopes = intersect(v.scopes, credential.Narrow(identity.ManagementResourceServerID, held))
-	return caller, nil
+	return caller
 }
 
-// Still reports whether a caller that Bearer has accepted would be accepted now
-// and may still use a permission: nil, InvalidToken or InsufficientScope.
+// Still is what a caller that Bearer has accepted is now, if it would be accepted
+// and may still use a permission: else InvalidToken or InsufficientScope.
 // Unavailable means that it cannot be told.
-func (c *Checker) Still(ctx context.Context, caller *Caller, permission string) error {
+func (c *Checker) Still(ctx context.Context, caller *Caller, permission string) (*Caller, error) {
 	if caller.verified == nil {
-		return fault.InvalidToken()
+		return nil, fault.InvalidToken()
 	}
 	if err := c.fresh(); err != nil {
-		return err
+		return nil, err
 	}
 	st, why, err := c.judge(ctx, caller.verified)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if why != good {
-		return fault.InvalidToken().Because(why)
+		return nil, fault.InvalidToken().Because(why)
 	}
-	held, _ := st.principal.Grants[identity.ManagementIdentifier].At(c.cfg.Clock.Now())
-	if !slices.Contains(intersect(caller.verified.scopes, held), permission) {
-		return fault.InsufficientScope(permission)
+	now := c.caller(caller.verified, st)
+	if !slices.Contains(now.Scopes, permission) {
+		return nil, fault.InsufficientScope(permission)
 	}
-	return nil
+	return now, nil
 }
 
 func (c *Checker) accept(ctx context.Context, raw string) (*verified, standing, error) {
