@@ -442,3 +442,44 @@ func TestArrivalOfNobodyMayLeave(t *testing.T) {
 	var a *audit.Arrival
 	a.Leave()
 }
+
+// They come back one after the other; who is left alone does not wait for those
+// who stayed away.
+func TestThoseAnsweredTogetherShareTheNextCommit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, first := blocked(t, audit.CommitterOptions{})
+		results := []<-chan error{b.submit(t.Context(), 1, nil), b.submit(t.Context(), 2, nil), b.submit(t.Context(), 3, nil), b.submit(t.Context(), 4, nil)}
+		synctest.Wait()
+		b.release()
+		for _, r := range append(results, first) {
+			if err := <-r; err != nil {
+				t.Error(err)
+			}
+		}
+		results = nil
+		held := b.Announce() // so that neither of the two is alone
+		results = append(results, b.submit(t.Context(), 5, nil), b.submit(t.Context(), 6, nil))
+		synctest.Wait()
+		held.Leave()
+		for i := 7; i <= 8; i++ {
+			<-b.clock.After(100 * time.Microsecond)
+			results = append(results, b.submit(t.Context(), i, nil))
+		}
+		for _, r := range results {
+			if err := <-r; err != nil {
+				t.Error(err)
+			}
+		}
+		began := b.clock.Now()
+		if err := b.Submit(t.Context(), 9, nil); err != nil {
+			t.Error(err)
+		}
+		if d := b.clock.Since(began); d != 0 {
+			t.Errorf("a lone one waited %v", d)
+		}
+		if d := cmp.Diff([]int{1, 4, 4, 1}, b.sizes()); d != "" {
+			t.Errorf("batches (-want +got):\n%s", d)
+		}
+	})
+}

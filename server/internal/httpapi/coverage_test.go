@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -182,4 +183,24 @@ func TestNothingIsSaidOfARequestBeforeSignIn(t *testing.T) {
 			t.Errorf("%s %s %s: %d %s", c.method, c.target, c.body, resp.StatusCode, body)
 		}
 	}
+}
+
+// A row asks for the permission that the contract tells of: the walk above takes
+// what it expects from the table itself.
+func TestEveryOperationNeedsThePermissionOfTheContract(t *testing.T) {
+	t.Parallel()
+	needs := regexp.MustCompile("^Needs the permission `([a-z:-]+)`")
+	rows := map[string]operation.Operation{}
+	for _, op := range operation.Table() {
+		rows[op.ID] = op
+	}
+	eachOperation(t, func(method, _ string, op *openapi3.Operation) {
+		documented := ""
+		if m := needs.FindStringSubmatch(strings.TrimSpace(op.Description)); m != nil {
+			documented = m[1]
+		}
+		if got := rows[op.OperationID].Permission; got != documented {
+			t.Errorf("%s: the contract says %q, the table %q", op.OperationID, documented, got)
+		}
+	})
 }

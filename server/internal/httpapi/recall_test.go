@@ -15,6 +15,7 @@ import (
 	"github.com/marque-id/marque/server/internal/identity"
 	"github.com/marque-id/marque/server/internal/limit"
 	"github.com/marque-id/marque/server/internal/testkit"
+	"github.com/marque-id/marque/server/internal/token"
 )
 
 // asking is whoever guards an API, with a token to ask about.
@@ -330,4 +331,21 @@ func TestRecalledIntrospectionsUseUpTheQuota(t *testing.T) {
 	if other := ask(w, "unknown", "x"); other.StatusCode != 429 || other.text != refused.text {
 		t.Errorf("other words: %d %s, the same: %s", other.StatusCode, other.text, refused.text)
 	}
+}
+
+// It stands before the chain, whose recovery does not reach it.
+func TestAPanicOfARecalledCallIsAnInternalError(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.asking()
+	ask := a.ways()["form"]
+	ask(w).is(t, 200)
+	words, _ := w.server.recall.wordsOf(request(a.form()))
+	w.server.recall.memory.Get(&words).token = token.Known{} // as a bug would leave it
+	for range 2 {
+		if got := ask(w).is(t, http.StatusInternalServerError); strings.Contains(got.text, "nil pointer") || got.Header.Get("X-Request-Id") == "" {
+			t.Errorf("%s", got.text)
+		}
+	}
+	ask(w, "unknown", "x").is(t, 200)
 }

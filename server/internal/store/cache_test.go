@@ -178,3 +178,42 @@ func TestReadersNeverSeeLessThanWhatWasCommittedBefore(t *testing.T) {
 		group.Wait()
 	})
 }
+
+// As a wrong secret has it done: guessing must not reach the database.
+func TestAKnownAccountIsReadAnewOnceASecond(t *testing.T) {
+	t.Parallel()
+	elapsed := testkit.Clock(t)
+	url := testkit.Postgres(t)
+	s := testkit.OpenWith(t, store.Options{URL: url, Clock: testkit.Clock(t), Elapsed: elapsed})
+	a := newAccount(t, s, "known")
+	principal(t, s, a.ID)
+	gen := func() int64 {
+		p, err := s.RefreshPrincipal(t.Context(), a.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Account.Gen
+	}
+	behind := func(n string) {
+		if err := s.Exec(t.Context(), "UPDATE service_accounts SET gen = "+n+" WHERE id = '"+a.ID+"'"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	elapsed.Advance(time.Second)
+	behind("7")
+	if g := gen(); g != 7 {
+		t.Fatalf("not read anew: %d", g)
+	}
+	behind("8")
+	if g := gen(); g != 7 {
+		t.Errorf("read again within the second: %d", g)
+	}
+	elapsed.Advance(time.Second - 1)
+	if g := gen(); g != 7 {
+		t.Errorf("read again within the second: %d", g)
+	}
+	elapsed.Advance(1)
+	if g := gen(); g != 8 {
+		t.Errorf("not read after a second: %d", g)
+	}
+}

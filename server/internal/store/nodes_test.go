@@ -303,3 +303,39 @@ func TestSubscribersHearOfChangesBeforeTheWriterReturns(t *testing.T) {
 		check(t, s)
 	})
 }
+
+func TestAChangeWhoseNotificationIsLostIsSeenWithinASecond(t *testing.T) {
+	t.Parallel()
+	here, there, _ := testkit.TwoNodes(t, clock.System())
+	a := newAccount(t, here, "quiet")
+	eventually(t, time.Second, "known", func() bool {
+		_, err := there.Principal(t.Context(), a.ID)
+		return err == nil && there.Snapshot() == here.Snapshot()
+	})
+	principal(t, there, a.ID)
+	for _, q := range []string{
+		"UPDATE service_accounts SET gen = 7 WHERE id = '" + a.ID + "'",
+		"INSERT INTO changes SELECT MAX(id)+1, 'service_account', '" + a.ID + "', MAX(at) FROM changes",
+	} {
+		if err := here.Exec(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, time.Second, "a change whose notification is lost", func() bool { return principal(t, there, a.ID).Account.Gen == 7 })
+}
+
+func TestTheFollowerHasAConnectionOfItsOwn(t *testing.T) {
+	t.Parallel()
+	url := testkit.Postgres(t)
+	here := testkit.Open(t, url, clock.System())
+	there := testkit.OpenWith(t, store.Options{URL: url, Clock: clock.System(), MaxConns: 4})
+	for range 4 {
+		tx, err := there.Writer().BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = tx.Rollback() }()
+	}
+	newAccount(t, here, "seen")
+	eventually(t, time.Second, "a change is seen although the pool is taken", func() bool { return there.Snapshot() == here.Snapshot() })
+}

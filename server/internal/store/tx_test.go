@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"database/sql"
 	"errors"
 	"strings"
 	"sync"
@@ -272,4 +273,27 @@ func events(t testing.TB, s *store.Store, f audit.Filter) []audit.Link {
 		t.Fatal(err)
 	}
 	return all
+}
+
+// So what it has read is still true when it writes.
+func TestAWriteHasTheFileFromItsBegin(t *testing.T) {
+	t.Parallel()
+	url := testkit.SQLite(t)
+	s := testkit.Open(t, url, clock.System())
+	a := newAccount(t, s, "mine")
+	beside, err := sql.Open("sqlite", "file:"+strings.TrimPrefix(url, "sqlite:")+"?_pragma=busy_timeout(50)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = beside.Close() }()
+	write(t, s, func(tx *store.Tx) error {
+		if _, err := tx.ServiceAccount(t.Context(), a.ID); err != nil {
+			return err
+		}
+		if _, err := beside.ExecContext(t.Context(), "UPDATE service_accounts SET gen = gen"); err == nil {
+			t.Error("another process wrote between what the transaction has read and what it writes")
+		}
+		a.Description = "x"
+		return tx.UpdateServiceAccount(t.Context(), a)
+	})
 }
