@@ -269,9 +269,31 @@ func TestATokenOfAnotherKeyIsRefused(t *testing.T) {
 	refused(t, "same kid, other key", err)
 	_, err = Parse(token, Rules{Typ: typ})
 	refused(t, "no keys", err)
-	// A lookup that answers with a key of another id is not believed.
-	_, err = Parse(token, Rules{Typ: typ, Keys: func(string) *PublicKey { return newKey(t, "key-2").Public() }})
+	// A lookup that answers with a key of another id is not believed, even if it is
+	// the one that has signed.
+	renamed, err := ParseJWK([]byte(strings.Replace(string(theirs.Public().JWK()), `"key-1"`, `"key-2"`, 1)))
+	if err != nil || renamed.KeyID() != "key-2" {
+		t.Fatal(renamed, err)
+	}
+	if _, err = Parse(token, rulesFor(theirs)); err != nil {
+		t.Errorf("by its own id: %v", err)
+	}
+	_, err = Parse(token, Rules{Typ: typ, Keys: func(string) *PublicKey { return renamed }})
 	refused(t, "lookup by something else", err)
+}
+
+// Nobody signs a header that is longer than it need be; what is, is not decoded.
+func TestALongHeaderIsRefusedAlthoughSigned(t *testing.T) {
+	t.Parallel()
+	key := newKey(t, "key-1")
+	padded := func(spaces int) error {
+		_, err := Parse(forge(t, key, `{"alg":"ES256","kid":"key-1","typ":"at+jwt"`+strings.Repeat(" ", spaces)+`}`, `{}`), rulesFor(key))
+		return err
+	}
+	if err := padded(100); err != nil {
+		t.Errorf("a header of some 200 bytes: %v", err)
+	}
+	refused(t, "a header of some 600 bytes", padded(400))
 }
 
 // The lookup sees only text that may be a key of a map.
