@@ -165,7 +165,11 @@ func TestEndpointRefusesToBeIncomplete(t *testing.T) {
 	onEachDatabase(t, func(t *testing.T, w *world) {
 		parts := Config{
 			Store: w.store, Authenticator: w.endpoint.auth, Issuer: w.endpoint.issuer,
-			Failures: w.endpoint.failures, Refusals: w.refusals, Clock: w.clock,
+			Failures: w.endpoint.failures, Refusals: w.refusals, Rates: w.endpoint.rates, Clock: w.clock,
+			Grants: []Grant{ClientCredentials()},
+		}
+		if _, err := New(parts); err != nil {
+			t.Errorf("whole: %v", err)
 		}
 		for name, grants := range map[string][]Grant{
 			"no grants":         nil,
