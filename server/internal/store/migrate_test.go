@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/marque-id/marque/migrations"
 	"github.com/marque-id/marque/server/internal/audit"
 	"github.com/marque-id/marque/server/internal/clock"
 	"github.com/marque-id/marque/server/internal/identity"
@@ -268,6 +270,21 @@ func TestMigrationSurvivesAKill(t *testing.T) {
 				check(t, s)
 			})
 		})
+	}
+}
+
+// What a kill inside the statements of a step leaves is nothing, as long as all of
+// them are in one transaction: the name of its file says so to who runs it.
+func TestEveryStepIsOneTransaction(t *testing.T) {
+	t.Parallel()
+	steps, err := migrations.Files.ReadDir(".")
+	if err != nil || len(steps) == 0 {
+		t.Fatal(steps, err)
+	}
+	for _, step := range steps {
+		if !regexp.MustCompile(`^[0-9]{4}_[a-z_]+\.tx\.up\.sql$`).MatchString(step.Name()) {
+			t.Errorf("%s is not run in a transaction", step.Name())
+		}
 	}
 }
 
