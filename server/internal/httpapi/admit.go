@@ -82,9 +82,10 @@ func (s *server) authorize(c *fiber.Ctx, k *call, e *endpoint) error {
 // bearer signs in by a token of ours in the Authorization header, the only one
 // of RFC 6750's three ways that does not end up in logs and histories.
 func (s *server) bearer(c *fiber.Ctx, k *call, authorization []string) (err error) {
+	if err := tokenInQuery(c); err != nil {
+		return err
+	}
 	switch {
-	case tokenInQuery(c):
-		return errTokenInQuery()
 	case len(authorization) > 1:
 		return fault.Invalid("the request has more than one Authorization header")
 	case len(authorization) == 0:
@@ -100,14 +101,13 @@ func (s *server) bearer(c *fiber.Ctx, k *call, authorization []string) (err erro
 	return s.Grants.AdmitBearer(k.caller, k.meta.Address)
 }
 
-// tokenInQuery reports whether a bearer token came where logs and histories keep
-// it (RFC 6750 section 2.3), whatever else signs the request in.
-func tokenInQuery(c *fiber.Ctx) bool {
-	return c.Request().URI().QueryArgs().Has("access_token")
-}
-
-func errTokenInQuery() error {
-	return fault.Invalid("a token in the query is not read: send it in the Authorization header")
+// tokenInQuery refuses a bearer token that came where logs and histories keep it
+// (RFC 6750 section 2.3), whatever else signs the request in.
+func tokenInQuery(c *fiber.Ctx) error {
+	if c.Request().URI().QueryArgs().Has("access_token") {
+		return fault.Invalid("a token in the query is not read: send it in the Authorization header")
+	}
+	return nil
 }
 
 // bearerToken takes the token out of "Bearer <token>" (RFC 6750 section 2.1).
@@ -134,9 +134,9 @@ func (s *server) clientOrBearer(c *fiber.Ctx, k *call, e *endpoint, authorizatio
 	if err := k.readForm(c); err != nil {
 		return err
 	}
-	if tokenInQuery(c) {
+	if err := tokenInQuery(c); err != nil {
 		k.bearerFailed = true
-		return errTokenInQuery()
+		return err
 	}
 	if len(authorization) == 1 {
 		if _, ok := bearerToken(authorization[0]); ok {

@@ -27,10 +27,7 @@ func TestEveryOperationIsGuarded(t *testing.T) {
 		identity.PermAuditRead: w.token(w.admin, "resource", identity.ManagementIdentifier, "scope", identity.PermAuditRead),
 		identity.PermRolesRead: w.token(w.admin, "resource", identity.ManagementIdentifier, "scope", identity.PermRolesRead),
 	}
-	table := make(map[string]operation.Operation)
-	for _, op := range operation.Table() {
-		table[op.ID] = op
-	}
+	table := tableByID()
 
 	var uncovered []string
 	eachOperation(t, func(method, path string, op *openapi3.Operation) {
@@ -185,15 +182,20 @@ func TestNothingIsSaidOfARequestBeforeSignIn(t *testing.T) {
 	}
 }
 
+func tableByID() map[string]operation.Operation {
+	table := make(map[string]operation.Operation)
+	for _, op := range operation.Table() {
+		table[op.ID] = op
+	}
+	return table
+}
+
 // A row asks for the permission that the contract tells of: the walk above takes
 // what it expects from the table itself.
 func TestEveryOperationNeedsThePermissionOfTheContract(t *testing.T) {
 	t.Parallel()
 	needs := regexp.MustCompile("^Needs the permission `([a-z:-]+)`")
-	rows := map[string]operation.Operation{}
-	for _, op := range operation.Table() {
-		rows[op.ID] = op
-	}
+	rows := tableByID()
 	eachOperation(t, func(method, _ string, op *openapi3.Operation) {
 		documented := ""
 		if m := needs.FindStringSubmatch(strings.TrimSpace(op.Description)); m != nil {

@@ -22,6 +22,7 @@ import (
 	"github.com/jonboulle/clockwork"
 
 	"github.com/marque-id/marque/server/internal/api"
+	"github.com/marque-id/marque/server/internal/clock"
 	"github.com/marque-id/marque/server/internal/keyring"
 	"github.com/marque-id/marque/server/internal/testkit"
 )
@@ -102,22 +103,25 @@ func selfSigned(t testing.TB) tls.Certificate {
 // that no client library tidies them up first.
 func wire(t testing.TB, address string, roots *x509.CertPool, raw string) (*http.Response, string) {
 	t.Helper()
+	resp, body, _ := wired(t, address, roots, raw)
+	return resp, body
+}
+
+// wired is [wire], with the rest of the connection for 10 s.
+func wired(t testing.TB, address string, roots *x509.CertPool, raw string) (first *http.Response, body string, rest io.Reader) {
+	t.Helper()
 	conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: roots, NextProtos: []string{"http/1.1"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close() }()
+	must(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
 	go func() { _, _ = io.WriteString(conn, raw) }() // the server may stop reading before the end
 	method, _, _ := strings.Cut(raw, " ")
-	resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp, string(body)
+	reader := bufio.NewReader(conn)
+	first, err = http.ReadResponse(reader, &http.Request{Method: method})
+	must(t, err)
+	text, err := io.ReadAll(first.Body)
+	must(t, err)
+	must(t, conn.SetReadDeadline(clock.System().Now().Add(10*time.Second)))
+	return first, string(text), reader
 }
 
 // ask runs one request through the application.

@@ -36,14 +36,8 @@ func (s *server) refuseAmbiguous(app *fiber.App) {
 func ambiguity(h *fasthttp.RequestHeader) string {
 	var hosts, lengths, codings int
 	chunked := true
-	for rest := h.RawHeaders(); len(rest) > 0; {
-		line := rest
-		if end := bytes.IndexByte(rest, '\n'); end >= 0 {
-			line, rest = rest[:end], rest[end+1:]
-		} else {
-			rest = nil
-		}
-		if len(line) > 0 && (line[0] == ' ' || line[0] == '\t') {
+	for line := range bytes.Lines(h.RawHeaders()) {
+		if line[0] == ' ' || line[0] == '\t' {
 			return "a header field stands on more than one line"
 		}
 		// By the length of the name, since nearly all are none of these.
@@ -54,7 +48,7 @@ func ambiguity(h *fasthttp.RequestHeader) string {
 			lengths++
 		case colon == len("Transfer-Encoding") && strings.EqualFold(string(line[:colon]), "Transfer-Encoding"):
 			codings++
-			chunked = chunked && strings.EqualFold(string(bytes.Trim(line[colon+1:], " \t\r")), "chunked")
+			chunked = chunked && strings.EqualFold(string(bytes.Trim(line[colon+1:], " \t\r\n")), "chunked")
 		}
 	}
 	switch {

@@ -2,17 +2,14 @@ package httpapi
 
 import (
 	"bufio"
-	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/valyala/fasthttp"
-
-	"github.com/marque-id/marque/server/internal/clock"
 )
 
 // A request that two readers could take differently is refused, and what comes
@@ -46,7 +43,7 @@ func TestAmbiguousRequestsEndTheConnection(t *testing.T) {
 	for name, raw := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			first, body, rest := exchange(t, address, &tls.Config{RootCAs: roots}, raw+inside)
+			first, body, rest := exchange(t, address, roots, raw+inside)
 			if first.StatusCode != http.StatusBadRequest || !strings.Contains(body, `"code":"invalid_request"`) || !first.Close {
 				t.Errorf("%s, close %v: %s", first.Status, first.Close, body)
 			}
@@ -72,7 +69,7 @@ func TestClearlyFramedRequestsKeepTheConnection(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			first, body, rest := exchange(t, address, &tls.Config{RootCAs: roots}, raw+after)
+			first, body, rest := exchange(t, address, roots, raw+after)
 			if first.StatusCode != http.StatusNotFound {
 				t.Errorf("%s: %s", first.Status, body)
 			}
@@ -112,32 +109,13 @@ func FuzzFraming(f *testing.F) {
 	})
 }
 
-// exchange sends bytes as they are over one TLS connection, and reads one answer
-// and all that comes after it.
-func exchange(t *testing.T, address string, config *tls.Config, raw string) (first *http.Response, body, rest string) {
+// exchange is [wire], with all that comes after the first answer.
+func exchange(t *testing.T, address string, roots *x509.CertPool, raw string) (first *http.Response, body, rest string) {
 	t.Helper()
-	conn, err := tls.Dial("tcp", address, config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close() }()
-	if err := conn.SetDeadline(clock.System().Now().Add(10 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.WriteString(conn, raw); err != nil {
-		t.Fatal(err)
-	}
-	reader := bufio.NewReader(conn)
-	if first, err = http.ReadResponse(reader, nil); err != nil {
-		t.Fatal(err)
-	}
-	text, err := io.ReadAll(first.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	more, err := io.ReadAll(reader)
+	first, body, after := wired(t, address, roots, raw)
+	more, err := io.ReadAll(after)
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Fatal(err)
 	}
-	return first, string(text), string(more)
+	return first, body, string(more)
 }

@@ -80,7 +80,7 @@ func TestATokenThatSaysWhereItsKeyIsIsGarbage(t *testing.T) {
 	must(t, err)
 	public, err := jose.NewPublicKey(jose.ES256, marker, &theirs.PublicKey)
 	must(t, err)
-	certificate := encodeStd(selfSigned(t).Leaf.Raw)
+	certificate := base64.StdEncoding.EncodeToString(selfSigned(t).Leaf.Raw)
 	claims, err := base64.RawURLEncoding.DecodeString(strings.Split(w.adminToken, ".")[1])
 	must(t, err)
 
@@ -157,8 +157,6 @@ func TestATokenThatSaysWhereItsKeyIsIsGarbage(t *testing.T) {
 		}
 	}
 }
-
-func encodeStd(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
 
 // impersonal is all of an answer but what differs with every request.
 func impersonal(a answer) (all []string) {
